@@ -1,0 +1,3 @@
+module github.com/leno-mesh/leno
+
+go 1.26

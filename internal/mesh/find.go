@@ -1,0 +1,24 @@
+package mesh
+
+import "sort"
+
+// Cluster returns the cluster of that name, or nil.
+func (s *Scope) Cluster(name string) *Cluster {
+	i := sort.Search(len(s.Clusters), func(i int) bool { return s.Clusters[i].Name >= name })
+	if i < len(s.Clusters) && s.Clusters[i].Name == name {
+		return s.Clusters[i]
+	}
+	return nil
+}
+
+// RouteConfig returns the route configuration that h uses, or nil while RDS has not delivered it.
+func (s *Scope) RouteConfig(h *HTTPConnectionManager) *RouteConfig {
+	if h.RouteConfig != nil {
+		return h.RouteConfig
+	}
+	i := sort.Search(len(s.Routes), func(i int) bool { return s.Routes[i].Name >= h.RDS })
+	if i < len(s.Routes) && s.Routes[i].Name == h.RDS {
+		return s.Routes[i]
+	}
+	return nil
+}

@@ -1,0 +1,401 @@
+// Package mesh is leno's model of what it was told to do: scopes, listeners,
+// routes, clusters, endpoints. Values are validated before they get here, are
+// immutable once published and are shared freely between goroutines; whoever
+// wants a change makes a new value and keeps the pointers of all parts that
+// did not change, so that readers can compare by pointer.
+//
+// It is not for decoding (package xds), not for anything that the kernel or the
+// network says (mesh.Hosts, made by package upstream, is the one exception) and
+// it imports nothing but the standard library.
+//
+// Field names follow Envoy's v3 API; an absent field in the input has already
+// become Envoy's default here.
+package mesh
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is everything the agent was told, of all scopes.
+type Config struct {
+	// Scopes are ordered by Cgroup; at least one.
+	Scopes []*Scope
+}
+
+// Scope is a set of cgroups that share one listener set and one node identity.
+type Scope struct {
+	// Cgroup is the path of the managed cgroup below the cgroup2 mount: "/" is the whole host.
+	Cgroup string
+	// Source is the bootstrap file that the scope came from.
+	Source string
+
+	Node  Node
+	Admin *Admin // nil: the bootstrap has no admin section
+
+	// Listeners, Routes and Clusters are ordered by name; names are unique.
+	// Routes holds what came by RDS; inline route configurations hang at their listener.
+	Listeners []*Listener
+	Routes    []*RouteConfig
+	Clusters  []*Cluster
+
+	// Problems lists what was skipped, refused or is kept at its last good value.
+	Problems []Problem
+}
+
+// Node identifies this data plane to a control plane (Envoy: config.core.v3.Node).
+type Node struct {
+	ID      string
+	Cluster string
+}
+
+// Admin is the address of the read-only admin HTTP server (Envoy: config.bootstrap.v3.Admin).
+type Admin struct {
+	Address netip.AddrPort
+}
+
+// Severity says what became of a part of the input.
+type Severity int
+
+const (
+	// Skipped: the field only observes or tunes; traffic is not changed by leaving it out.
+	Skipped Severity = iota
+	// Refused: valid for Envoy but not supported; the smallest safe unit became a tombstone.
+	Refused
+	// Rejected: invalid for Envoy too; the resource's last good value serves, or a tombstone.
+	Rejected
+)
+
+// Problem is one thing that leno did not do as the input asked.
+type Problem struct {
+	Severity Severity
+	File     string // the file it was read from
+	Line     int    // 1-based; 0: unknown
+	Resource string // "listener web", "cluster blue", ... ; empty: the whole file
+	Field    string // full proto path, such as static_resources.listeners[0].filter_chains[0].filters[0]
+	Message  string // what is wrong and what leno would accept
+}
+
+// Listener is one address that the mesh owns (Envoy: config.listener.v3.Listener).
+// Exactly one of TCP, HTTP and Tombstone is set.
+type Listener struct {
+	Name string
+	// Address may be unspecified (0.0.0.0 or ::), which stands for every local address.
+	// IPv4 is never v4-mapped here.
+	Address netip.AddrPort
+	// V4Compat: an unspecified IPv6 address also takes IPv4 (Envoy: ipv4_compat).
+	V4Compat bool
+	// BindToPort: the agent really listens there, and the listener owns local addresses of the
+	// agent's network namespace only. False: it owns the address in every namespace of its scope.
+	BindToPort bool
+	// StatPrefix replaces the address in statistics; empty: the address is used.
+	StatPrefix string
+
+	TCP       *TCPProxy
+	HTTP      *HTTPConnectionManager
+	Tombstone string // why connects to this address fail
+
+	// Tier is the listener's own wish from metadata.filter_metadata["leno"].tier: "", "proxy" or "socket".
+	Tier string
+}
+
+// TCPProxy is Envoy's envoy.filters.network.tcp_proxy.
+type TCPProxy struct {
+	StatPrefix string
+	// Clusters has one member for `cluster`, several for `weighted_clusters`; weights are 1 to 2^32-1,
+	// their sum fits in 32 bits.
+	Clusters []WeightedCluster
+	// IdleTimeout ends a connection on which no byte moved; 0: never. Envoy's default: 1 h.
+	IdleTimeout time.Duration
+	// IdleTimeoutSet: the file names idle_timeout; then only the proxy tier can honour it.
+	IdleTimeoutSet bool
+	// MaxConnectAttempts is how many hosts are tried for one downstream connection; at least 1.
+	MaxConnectAttempts uint32
+}
+
+// WeightedCluster is one share of a split.
+type WeightedCluster struct {
+	Name   string
+	Weight uint32
+	// Header operations of this share; only used below HTTP routes.
+	RequestHeaders  HeaderOps
+	ResponseHeaders HeaderOps
+}
+
+// HTTPConnectionManager is Envoy's filter of that name.
+type HTTPConnectionManager struct {
+	StatPrefix string
+	// Exactly one of RouteConfig and RDS is set. RDS names a member of Scope.Routes; while it is
+	// missing there, the listener is not ready and connects to it are refused.
+	RouteConfig *RouteConfig
+	RDS         string
+
+	// StreamIdleTimeout: 0 never; Envoy's default 5 min. RequestTimeout: 0 (default) never.
+	StreamIdleTimeout     time.Duration
+	RequestTimeout        time.Duration
+	RequestHeadersTimeout time.Duration
+	// IdleTimeout of a downstream connection without active requests: 0 never; Envoy's default 1 h.
+	IdleTimeout time.Duration
+	// MaxRequestHeadersKiB (default 60) and MaxHeadersCount (default 100) bound request heads: 431 beyond.
+	MaxRequestHeadersKiB uint32
+	MaxHeadersCount      uint32
+	// UseRemoteAddress, GenerateRequestID, PreserveExternalRequestID: as in Envoy (defaults false, true, false).
+	UseRemoteAddress          bool
+	GenerateRequestID         bool
+	PreserveExternalRequestID bool
+	// Upgrades are the protocols passed through, in lower case ("websocket"); all others are refused with 403.
+	Upgrades []string
+	// ServerName is what goes into `server` of responses.
+	ServerName string
+	// DelayedCloseTimeout, DrainTimeout: Envoy's defaults 1 s and 5 s.
+	DelayedCloseTimeout time.Duration
+	DrainTimeout        time.Duration
+}
+
+// RouteConfig is Envoy's config.route.v3.RouteConfiguration.
+type RouteConfig struct {
+	Name            string
+	VirtualHosts    []*VirtualHost // in configuration order; domains are unique over all of them
+	RequestHeaders  HeaderOps
+	ResponseHeaders HeaderOps
+	// MostSpecificHeaderMutationsWins turns Envoy's order of header operations round.
+	MostSpecificHeaderMutationsWins bool
+}
+
+// VirtualHost groups routes by the request's authority.
+type VirtualHost struct {
+	Name string
+	// Domains: exact "a.b:80", suffix "*.b", prefix "a.*", or "*". Compared without case.
+	// Search order: exact, longest suffix, longest prefix, "*" (Envoy: route.proto, VirtualHost.domains).
+	Domains         []string
+	Routes          []*Route // the first match wins
+	RequestHeaders  HeaderOps
+	ResponseHeaders HeaderOps
+}
+
+// Route is one match and one action; exactly one of Forward, Direct, Redirect and Tombstone is set.
+type Route struct {
+	Name            string
+	Match           RouteMatch
+	Forward         *RouteAction
+	Direct          *DirectResponse
+	Redirect        *Redirect
+	Tombstone       string // the action is not supported: answer 503 and say why in status
+	RequestHeaders  HeaderOps
+	ResponseHeaders HeaderOps
+}
+
+// PathKind says how RouteMatch.Path is compared.
+type PathKind int
+
+const (
+	PathPrefix          PathKind = iota // prefix
+	PathExact                           // path
+	PathSeparatedPrefix                 // path_separated_prefix: whole segments
+)
+
+// RouteMatch is Envoy's config.route.v3.RouteMatch. The path is compared without the query.
+type RouteMatch struct {
+	Kind          PathKind
+	Path          string
+	CaseSensitive bool // default true
+	Headers       []HeaderMatch
+	Query         []QueryMatch
+}
+
+// StringKind says how a string is compared.
+type StringKind int
+
+const (
+	StringExact StringKind = iota
+	StringPrefix
+	StringSuffix
+	StringContains
+	StringPresent // no value is compared; for headers and query parameters only
+)
+
+// StringMatch compares one string.
+type StringMatch struct {
+	Kind       StringKind
+	Value      string
+	IgnoreCase bool
+}
+
+// HeaderMatch is Envoy's HeaderMatcher. Name is lower case; ":method", ":authority", ":path" and ":scheme" are allowed.
+// Several values of one name are joined by "," before the comparison.
+type HeaderMatch struct {
+	Name    string
+	Match   StringMatch
+	Present bool // for StringPresent: the wanted answer (present_match: false wants it absent)
+	Invert  bool
+	// TreatMissingAsEmpty: an absent header is compared as "" (else it never matches, nor does its inversion).
+	TreatMissingAsEmpty bool
+}
+
+// QueryMatch compares the first value of one query parameter.
+type QueryMatch struct {
+	Name    string
+	Match   StringMatch
+	Present bool
+}
+
+// RouteAction forwards to clusters (Envoy: config.route.v3.RouteAction).
+type RouteAction struct {
+	// Clusters has one member for `cluster`, several for `weighted_clusters`.
+	Clusters []WeightedCluster
+	// Timeout of the whole exchange, from the end of the request; 0: none. Envoy's default 15 s.
+	Timeout time.Duration
+	// IdleTimeout overrides the connection manager's stream_idle_timeout; nil: not set.
+	IdleTimeout *time.Duration
+	// PrefixRewrite replaces the matched prefix or path; empty: none.
+	PrefixRewrite string
+	// HostRewriteLiteral replaces the authority; empty: none.
+	HostRewriteLiteral string
+	// AppendXForwardedHost puts the old authority into x-forwarded-host when it is rewritten.
+	AppendXForwardedHost bool
+	// ClusterNotFoundCode is 503 (default), 404 or 500.
+	ClusterNotFoundCode int
+}
+
+// DirectResponse answers without an upstream.
+type DirectResponse struct {
+	Status int // 200 to 599
+	Body   []byte
+}
+
+// Redirect is Envoy's RedirectAction.
+type Redirect struct {
+	Scheme     string // scheme_redirect; empty: kept
+	HTTPS      bool   // https_redirect
+	Host       string // host_redirect; empty: kept
+	Port       uint32 // port_redirect; 0: kept, or dropped when the scheme changes from a default port
+	Path       string // path_redirect, may carry a query; empty: kept
+	PrefixPath string // prefix_rewrite of the redirect; empty: none
+	Status     int    // 301, 302, 303, 307, 308
+	StripQuery bool
+}
+
+// AppendAction says what happens when the header is already there (Envoy: HeaderValueOption.HeaderAppendAction).
+type AppendAction int
+
+const (
+	AppendIfExistsOrAdd AppendAction = iota
+	AddIfAbsent
+	OverwriteIfExistsOrAdd
+	OverwriteIfExists
+)
+
+// HeaderOps are applied in this order: Remove first, then Add, as Envoy does at one level.
+type HeaderOps struct {
+	Remove []string // lower case
+	Add    []HeaderAdd
+}
+
+// HeaderAdd sets one header. Value has no command operators other than "%%", already turned into "%".
+type HeaderAdd struct {
+	Name           string
+	Value          string
+	Action         AppendAction
+	KeepEmptyValue bool
+}
+
+// Discovery says how a cluster finds its endpoints (Envoy: Cluster.DiscoveryType).
+type Discovery int
+
+const (
+	Static Discovery = iota
+	StrictDNS
+	LogicalDNS
+	EDS
+)
+
+// Policy is a load-balancing policy (Envoy: Cluster.LbPolicy).
+type Policy int
+
+const (
+	RoundRobin Policy = iota
+	LeastRequest
+	Random
+)
+
+// Cluster is a set of equivalent endpoints (Envoy: config.cluster.v3.Cluster).
+type Cluster struct {
+	Name        string
+	AltStatName string // empty: Name
+	Discovery   Discovery
+	Policy      Policy
+	// ChoiceCount of LEAST_REQUEST: how many random hosts are compared; at least 2, default 2.
+	ChoiceCount uint32
+	// ConnectTimeout: default 5 s.
+	ConnectTimeout time.Duration
+	// Breakers of the DEFAULT priority.
+	Breakers Breakers
+	// PanicThreshold in percent (common_lb_config.healthy_panic_threshold): default 50; 0: never panic.
+	PanicThreshold float64
+	// Endpoints is the load assignment: inline, or the newest by EDS. nil: not arrived yet (the cluster is warming).
+	Endpoints *Endpoints
+	// DNS settings of StrictDNS and LogicalDNS.
+	DNS DNS
+	// Tombstone: why this cluster may not be used; everything routed to it fails as if it had no endpoints.
+	Tombstone string
+	// IdleTimeout of pooled upstream connections (HttpProtocolOptions.common): default 1 h; 0 never.
+	IdleTimeout time.Duration
+	// MaxRequestsPerConnection of upstream HTTP connections; 0: no limit.
+	MaxRequestsPerConnection uint32
+}
+
+// Breakers are the thresholds of Envoy's CircuitBreakers for priority DEFAULT: 1024, 1024, 1024, 3 when absent.
+type Breakers struct {
+	MaxConnections     uint32
+	MaxPendingRequests uint32
+	MaxRequests        uint32
+	MaxRetries         uint32
+	// MaxConnectionsSet: the file names max_connections.
+	MaxConnectionsSet bool
+}
+
+// DNS is how a cluster's names are resolved.
+type DNS struct {
+	RefreshRate time.Duration // default 5 s
+	RespectTTL  bool          // respect_dns_ttl
+	Family      DNSFamily
+	// FailureBase and FailureMax bound the back-off after a failed query (dns_failure_refresh_rate); 0: RefreshRate.
+	FailureBase, FailureMax time.Duration
+	// Resolvers are the servers to ask; empty: /etc/resolv.conf.
+	Resolvers []netip.AddrPort
+}
+
+// DNSFamily is Envoy's DnsLookupFamily.
+type DNSFamily int
+
+const (
+	DNSAuto DNSFamily = iota // IPv6, and IPv4 if there is none
+	DNSV4Only
+	DNSV6Only
+	DNSV4Preferred
+	DNSAll
+)
+
+// Endpoints is a load assignment (Envoy: ClusterLoadAssignment), localities flattened.
+type Endpoints struct {
+	Endpoints []Endpoint
+}
+
+// Health is an endpoint's status as configured (Envoy: core.v3.HealthStatus).
+type Health int
+
+const (
+	Healthy   Health = iota // UNKNOWN and HEALTHY
+	Unhealthy               // UNHEALTHY, DRAINING and TIMEOUT
+)
+
+// Endpoint is one member of a load assignment; Address is set, or Host and Port for a name.
+type Endpoint struct {
+	Address netip.AddrPort
+	Host    string // DNS name, for StrictDNS and LogicalDNS
+	Port    uint16
+	Weight  uint32 // load_balancing_weight, default 1
+	Health  Health
+	// Hostname is what the file gives for the endpoint (endpoint.hostname).
+	Hostname string
+}
