@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package mesh is leno's model of what it was told to do: scopes, listeners,
 // routes, clusters, endpoints. Values are validated before they get here, are
 // immutable once published and are shared freely between goroutines; whoever

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package telemetry is what leno says about traffic: the samples that every
 // tier contributes at scrape time, and their renderings in Envoy's shapes.
 //
