@@ -24,3 +24,11 @@ func (s *Scope) RouteConfig(h *HTTPConnectionManager) *RouteConfig {
 	}
 	return nil
 }
+
+// StatName is the cluster's name in statistics.
+func (c *Cluster) StatName() string {
+	if c.AltStatName != "" {
+		return c.AltStatName
+	}
+	return c.Name
+}

@@ -342,6 +342,8 @@ type Cluster struct {
 	Tombstone string
 	// IdleTimeout of pooled upstream connections (HttpProtocolOptions.common): default 1 h; 0 never.
 	IdleTimeout time.Duration
+	// ViaAPI: the cluster came by CDS, not from the bootstrap's static_resources.
+	ViaAPI bool
 	// MaxRequestsPerConnection of upstream HTTP connections; 0: no limit.
 	MaxRequestsPerConnection uint32
 }
@@ -400,4 +402,16 @@ type Endpoint struct {
 	Health  Health
 	// Hostname is what the file gives for the endpoint (endpoint.hostname).
 	Hostname string
+}
+
+// String is the word that status and reports use.
+func (s Severity) String() string {
+	switch s {
+	case Skipped:
+		return "skipped"
+	case Refused:
+		return "refused"
+	default:
+		return "rejected"
+	}
 }

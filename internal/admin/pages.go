@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+	"github.com/leno-mesh/leno/internal/status"
+	"github.com/leno-mesh/leno/internal/telemetry"
+)
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	st := s.agent.Status().State
+	if st != status.Live {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	fmt.Fprintf(w, "%s\n", st)
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.agent.Status()) }
+
+func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
+	st := s.agent.Status()
+	writeJSON(w, map[string]any{
+		"version":              st.Version,
+		"state":                st.State,
+		"uptime_current_epoch": time.Since(st.Since).Truncate(time.Second).String(),
+	})
+}
+
+func (s *Server) tables(w http.ResponseWriter, _ *http.Request) {
+	if _, _, t := s.agent.Current(); t != nil {
+		t.Dump(w)
+	}
+}
+
+func (s *Server) down(w http.ResponseWriter, _ *http.Request) {
+	s.agent.Stop(true)
+	fmt.Fprintln(w, "OK")
+}
+
+func (s *Server) quit(w http.ResponseWriter, _ *http.Request) {
+	s.agent.Stop(false)
+	fmt.Fprintln(w, "OK")
+}
+
+type socketAddress struct {
+	SocketAddress struct {
+		Address   string `json:"address"`
+		PortValue uint16 `json:"port_value"`
+	} `json:"socket_address"`
+}
+
+func jsonAddress(a netip.AddrPort) (s socketAddress) {
+	s.SocketAddress.Address = a.Addr().String()
+	s.SocketAddress.PortValue = a.Port()
+	return s
+}
+
+// listeners answers in the shape of Envoy's admin.v3.Listeners.
+func (s *Server) listeners(w http.ResponseWriter, r *http.Request) {
+	type listenerStatus struct {
+		Name         string        `json:"name"`
+		LocalAddress socketAddress `json:"local_address"`
+	}
+	all := []listenerStatus{}
+	cfg, _, _ := s.agent.Current()
+	if cfg != nil {
+		for _, sc := range cfg.Scopes {
+			for _, l := range sc.Listeners {
+				all = append(all, listenerStatus{l.Name, jsonAddress(l.Address)})
+			}
+		}
+	}
+	if r.URL.Query().Get("format") == "json" {
+		writeJSON(w, map[string]any{"listener_statuses": all})
+		return
+	}
+	for _, l := range all {
+		a := l.LocalAddress.SocketAddress
+		fmt.Fprintf(w, "%s::%s\n", l.Name, addrText(a.Address, a.PortValue))
+	}
+}
+
+func addrText(ip string, port uint16) string {
+	a, err := netip.ParseAddr(ip)
+	if err != nil {
+		return fmt.Sprintf("%s:%d", ip, port)
+	}
+	return netip.AddrPortFrom(a, port).String()
+}
+
+// hostCounters finds an endpoint's counters; absent ones are zero.
+func hostCounters(all []telemetry.Endpoint) func(mesh.ClusterID, netip.AddrPort) telemetry.Endpoint {
+	type key struct {
+		c mesh.ClusterID
+		a netip.AddrPort
+	}
+	sum := make(map[key]telemetry.Endpoint, len(all))
+	for _, e := range all {
+		k := key{e.Cluster, e.Address}
+		t := sum[k]
+		t.Add(e)
+		sum[k] = t
+	}
+	return func(c mesh.ClusterID, a netip.AddrPort) telemetry.Endpoint { return sum[key{c, a}] }
+}
+
+// clusters answers in the shape of Envoy's admin.v3.Clusters.
+func (s *Server) clusters(w http.ResponseWriter, r *http.Request) {
+	cfg, hosts, _ := s.agent.Current()
+	counters := hostCounters(s.agent.Endpoints())
+	asJSON := r.URL.Query().Get("format") == "json"
+	statuses := []map[string]any{}
+	if cfg == nil {
+		cfg = &mesh.Config{}
+	}
+	for _, sc := range cfg.Scopes {
+		for _, c := range sc.Clusters {
+			id := mesh.ClusterID{Scope: sc.Cgroup, Name: c.Name}
+			set := hosts.Set(id)
+			if asJSON {
+				statuses = append(statuses, clusterJSON(c, id, set, counters))
+			} else {
+				clusterText(w, c, id, set, counters)
+			}
+		}
+	}
+	if asJSON {
+		writeJSON(w, map[string]any{"cluster_statuses": statuses})
+	}
+}
+
+func clusterText(w http.ResponseWriter, c *mesh.Cluster, id mesh.ClusterID, set *mesh.HostSet,
+	counters func(mesh.ClusterID, netip.AddrPort) telemetry.Endpoint) {
+	n := c.Name
+	fmt.Fprintf(w, "%s::observability_name::%s\n", n, c.StatName())
+	fmt.Fprintf(w, "%s::default_priority::max_connections::%d\n", n, c.Breakers.MaxConnections)
+	fmt.Fprintf(w, "%s::default_priority::max_pending_requests::%d\n", n, c.Breakers.MaxPendingRequests)
+	fmt.Fprintf(w, "%s::default_priority::max_requests::%d\n", n, c.Breakers.MaxRequests)
+	fmt.Fprintf(w, "%s::default_priority::max_retries::%d\n", n, c.Breakers.MaxRetries)
+	if c.Tombstone != "" {
+		fmt.Fprintf(w, "%s::leno_tombstone::%s\n", n, c.Tombstone)
+	}
+	fmt.Fprintf(w, "%s::added_via_api::%t\n", n, c.ViaAPI)
+	for _, h := range set.All {
+		e := counters(id, h.Address)
+		p := n + "::" + h.Address.String()
+		for _, row := range []struct {
+			name  string
+			value any
+		}{
+			{"cx_active", e.CxActive}, {"cx_connect_fail", e.CxConnectFail}, {"cx_total", e.CxTotal},
+			{"rq_active", e.RqActive}, {"rq_error", e.RqError}, {"rq_success", e.RqSuccess},
+			{"rq_timeout", e.RqTimeout}, {"rq_total", e.RqTotal},
+			{"hostname", h.Hostname}, {"health_flags", healthFlags(h)}, {"weight", h.Weight},
+			{"priority", 0},
+		} {
+			fmt.Fprintf(w, "%s::%s::%v\n", p, row.name, row.value)
+		}
+	}
+}
+
+func healthFlags(h *mesh.Host) string {
+	if h.Health == mesh.Unhealthy {
+		return "/failed_eds_health"
+	}
+	return "healthy"
+}
+
+func clusterJSON(c *mesh.Cluster, id mesh.ClusterID, set *mesh.HostSet,
+	counters func(mesh.ClusterID, netip.AddrPort) telemetry.Endpoint) map[string]any {
+	hosts := []map[string]any{}
+	for _, h := range set.All {
+		e := counters(id, h.Address)
+		health := "HEALTHY"
+		if h.Health == mesh.Unhealthy {
+			health = "UNHEALTHY"
+		}
+		stat := func(name, kind string, v uint64) map[string]any {
+			// Envoy's SimpleMetric: 64-bit numbers are strings in proto JSON.
+			return map[string]any{"name": name, "type": kind, "value": fmt.Sprint(v)}
+		}
+		hosts = append(hosts, map[string]any{
+			"address":       jsonAddress(h.Address),
+			"hostname":      h.Hostname,
+			"weight":        h.Weight,
+			"health_status": map[string]any{"eds_health_status": health},
+			"stats": []map[string]any{
+				stat("cx_connect_fail", "COUNTER", e.CxConnectFail), stat("cx_total", "COUNTER", e.CxTotal),
+				stat("rq_error", "COUNTER", e.RqError), stat("rq_success", "COUNTER", e.RqSuccess),
+				stat("rq_timeout", "COUNTER", e.RqTimeout), stat("rq_total", "COUNTER", e.RqTotal),
+				stat("cx_active", "GAUGE", e.CxActive), stat("rq_active", "GAUGE", e.RqActive),
+			},
+		})
+	}
+	return map[string]any{
+		"name":               c.Name,
+		"observability_name": c.StatName(),
+		"added_via_api":      c.ViaAPI,
+		"host_statuses":      hosts,
+	}
+}
