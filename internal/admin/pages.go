@@ -205,3 +205,11 @@ func clusterJSON(c *mesh.Cluster, id mesh.ClusterID, set *mesh.HostSet,
 		"host_statuses":      hosts,
 	}
 }
+
+func (s *Server) stats(w http.ResponseWriter, r *http.Request) {
+	telemetry.ServeStats(w, r, s.agent.Samples())
+}
+
+func (s *Server) prometheus(w http.ResponseWriter, r *http.Request) {
+	telemetry.ServePrometheus(w, r, s.agent.Samples())
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+	"github.com/leno-mesh/leno/internal/table"
+	"github.com/leno-mesh/leno/internal/upstream"
+	"github.com/leno-mesh/leno/internal/xds"
+)
+
+func newExplainCommand() *cobra.Command {
+	var file, tier string
+	var o output
+	c := &cobra.Command{
+		Use: "explain -c FILE", Short: "Say for each listener and route which tier carries it, and why", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			reasons, err := explain(c.Context(), file, tier)
+			if err != nil {
+				return err
+			}
+			return o.print(c.OutOrStdout(), reasons, func(w io.Writer) { printReasons(w, reasons) })
+		},
+	}
+	c.Flags().StringVarP(&file, "config-path", "c", "", "Envoy bootstrap file, YAML or JSON")
+	c.Flags().StringVar(&tier, "tier", "auto", "auto, socket or proxy")
+	o.flag(c)
+	return c
+}
+
+// dnsWait bounds how long explain waits for names; what is not resolved by then is explained as it stands.
+const dnsWait = 3 * time.Second
+
+func explain(ctx context.Context, file, tier string) ([]table.Reason, error) {
+	if file == "" {
+		return nil, errors.New("no configuration: give an Envoy bootstrap file with -c FILE")
+	}
+	mode, err := table.ParseMode(tier)
+	if err != nil {
+		return nil, fmt.Errorf("--tier: %w", err)
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	_, scope, err := xds.Load(xds.Options{Path: file, Cgroup: "/", Log: quiet})
+	var invalid *xds.Invalid
+	if errors.As(err, &invalid) {
+		printProblems(os.Stderr, invalid.Problems)
+		return nil, exitCode(1)
+	} else if err != nil {
+		return nil, err
+	}
+	cfg := &mesh.Config{Scopes: []*mesh.Scope{scope}}
+	tables, err := table.Compile(nil, table.Input{Config: cfg, Hosts: hosts(ctx, cfg, quiet), Mode: mode})
+	if err != nil {
+		return nil, err
+	}
+	return tables.Reasons, nil
+}
+
+// hosts resolves the clusters' names, for at most dnsWait.
+func hosts(ctx context.Context, cfg *mesh.Config, log *slog.Logger) *mesh.Hosts {
+	ctx, cancel := context.WithTimeout(ctx, dnsWait)
+	defer cancel()
+	up := upstream.New(upstream.Options{Log: log})
+	done := make(chan struct{})
+	go func() { defer close(done); _ = up.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	up.Set(cfg)
+	for {
+		h := up.Hosts()
+		if allReady(cfg, h) {
+			return h
+		}
+		select {
+		case <-ctx.Done():
+			return h
+		case <-up.Changed():
+		}
+	}
+}
+
+func allReady(cfg *mesh.Config, h *mesh.Hosts) bool {
+	for _, sc := range cfg.Scopes {
+		for _, c := range sc.Clusters {
+			if !h.Set(mesh.ClusterID{Scope: sc.Cgroup, Name: c.Name}).Ready {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func printReasons(w io.Writer, reasons []table.Reason) {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "LISTENER\tROUTE\tTIER\tWHY")
+	for _, r := range reasons {
+		route := r.Route
+		if route == "" {
+			route = "-"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", r.Listener, route, r.Tier, r.Why)
+	}
+	tw.Flush()
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/leno-mesh/leno/internal/table"
+)
+
+// retryKernel is how soon tables that the kernel did not take are tried again.
+const retryKernel = time.Second
+
+// loop is the only place that compiles and applies. Its input is latest-wins: a burst of changes costs one round.
+func (a *Agent) loop(ctx context.Context) error {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.dirty:
+		case <-a.up.Changed():
+		case <-retry.C:
+		}
+		if !a.round() {
+			retry.Reset(retryKernel)
+		}
+	}
+}
+
+// round brings the newest configuration and hosts into force and reports whether all of it is.
+func (a *Agent) round() bool {
+	a.mu.Lock()
+	next := current{config: a.config, tables: a.current.tables}
+	a.mu.Unlock()
+	a.up.Set(next.config)
+	next.hosts = a.up.Hosts()
+	in := table.Input{Config: next.config, Hosts: next.hosts, Mode: a.o.Tier}
+	if a.kernel != nil {
+		in.Busy = a.kernel.Busy()
+		if next.tables == nil {
+			next.tables = a.kernel.Recovered()
+		}
+	}
+	ok := true
+	tables, err := table.Compile(next.tables, in)
+	if err == nil {
+		next.tables = tables
+		// First the agent's own sockets, then the kernel that may send connections to them.
+		next.bindErrors = a.proxy.Update(next.config, next.hosts)
+		if a.kernel != nil {
+			err = a.kernel.Apply(tables)
+		}
+	}
+	if err != nil {
+		next.lastError = err.Error()
+		ok = false
+	}
+	a.mu.Lock()
+	before := a.current
+	a.current = next
+	a.mu.Unlock()
+	a.report(before, next)
+	return ok
+}
+
+// report logs what a round changed for the worse or the better.
+func (a *Agent) report(before, now current) {
+	log := a.o.Log
+	if now.lastError != before.lastError {
+		if now.lastError != "" {
+			log.Error("the kernel half keeps its last tables", "err", now.lastError)
+		} else {
+			log.Info("the kernel half took the tables")
+		}
+	}
+	seen := map[string]bool{}
+	for _, err := range before.bindErrors {
+		seen[err.Error()] = true
+	}
+	for _, err := range now.bindErrors {
+		if !seen[err.Error()] {
+			log.Error("listener is not bound", "err", err)
+		}
+	}
+	if before.config == nil {
+		log.Info("configuration is in force", "scopes", len(now.config.Scopes), "listeners", len(now.tables.Listeners))
+	}
+	if before.config == now.config {
+		return
+	}
+	for _, sc := range now.config.Scopes {
+		for _, p := range sc.Problems {
+			log.Warn("configuration", "severity", p.Severity, "file", p.File, "line", p.Line,
+				"resource", p.Resource, "field", p.Field, "problem", p.Message)
+		}
+	}
+}
