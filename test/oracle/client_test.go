@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oracle
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// patience bounds every wait for an answer; it is above Envoy's default route timeout of 15 s.
+const patience = 20 * time.Second
+
+// player runs the steps of a scenario against a data plane.
+type player struct {
+	w    *world
+	dp   dataPlane
+	conn *clientConn // for keep
+}
+
+type clientConn struct {
+	*net.TCPConn
+	r *bufio.Reader
+}
+
+// dataPlane is a running Envoy or leno.
+type dataPlane interface {
+	stats() (map[string]string, error)
+}
+
+// play returns the answers to all steps, in normal form.
+func (p *player) play(steps []step) (string, error) {
+	defer p.drop()
+	var b strings.Builder
+	for _, st := range steps {
+		got, err := p.step(st)
+		if err != nil {
+			return b.String(), fmt.Errorf("step %q: %w", st.label, err)
+		}
+		fmt.Fprintf(&b, "== %s\n%s", st.label, p.w.hidePorts(got))
+	}
+	return b.String(), nil
+}
+
+func (p *player) step(st step) (string, error) {
+	text, err := p.w.expand(st.label, st.text)
+	if err != nil {
+		return "", err
+	}
+	st.text = text
+	if st.moveFrom != "" {
+		if err := os.Rename(filepath.Join(p.w.dir, st.moveFrom), filepath.Join(p.w.dir, st.moveTo)); err != nil {
+			return "", err
+		}
+	}
+	if st.zone != "" {
+		if err := p.w.setZone(dnsPart + "-" + st.zone); err != nil {
+			return "", err
+		}
+	}
+	if st.stats {
+		return p.statistics(st)
+	}
+	if st.until != "" {
+		if err := p.poll(st); err != nil {
+			return "", err
+		}
+	}
+	if st.parallel > 0 {
+		return p.together(st)
+	}
+	return p.repeated(st)
+}
+
+// poll repeats the step until its answer holds the wanted text.
+func (p *player) poll(st step) error {
+	var last string
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		p.drop()
+		p.w.j.take()
+		var err error
+		if last, err = p.once(st); err != nil {
+			return err
+		}
+		if strings.Contains(p.w.hidePorts(last), strings.ReplaceAll(st.until, "_", " ")) {
+			p.drop()
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond) // between two looks of a poll with a deadline
+	}
+	return fmt.Errorf("did not come to %q, last answer:\n%s", st.until, last)
+}
+
+func (p *player) repeated(st step) (string, error) {
+	var all groups
+	conns := map[string]bool{}
+	for i := range st.times {
+		if st.fresh || i == 0 && !st.keep {
+			p.drop()
+		}
+		p.w.j.take()
+		got, err := p.once(st)
+		if err != nil {
+			return "", err
+		}
+		var b strings.Builder
+		b.WriteString(got)
+		for _, s := range p.w.j.take() {
+			normalSeen(&b, s)
+			conns[fmt.Sprintf("%s %d", s.upstream, s.conn)] = true
+		}
+		all.add(b.String())
+	}
+	out := all.String()
+	if st.countConns {
+		out += fmt.Sprintf("(%d upstream connections)\n", len(conns))
+	}
+	return out, nil
+}
+
+// together sends the same request on several connections at once; answers and what upstreams saw are
+// counted apart, since which belongs to which is unknown.
+func (p *player) together(st step) (string, error) {
+	p.drop()
+	p.w.j.take()
+	var all groups
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var failed error
+	for range st.parallel {
+		wg.Go(func() {
+			one := &player{w: p.w, dp: p.dp}
+			defer one.drop()
+			got, err := one.once(st)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed = err
+			}
+			all.add(got)
+		})
+	}
+	wg.Wait()
+	conns := map[string]bool{}
+	for _, s := range p.w.j.take() {
+		var b strings.Builder
+		normalSeen(&b, s)
+		all.add(b.String())
+		conns[fmt.Sprintf("%s %d", s.upstream, s.conn)] = true
+	}
+	out := all.String()
+	if st.countConns {
+		out += fmt.Sprintf("(%d upstream connections)\n", len(conns))
+	}
+	return out, failed
+}
+
+func (p *player) once(st step) (string, error) {
+	if p.conn == nil {
+		port, err := p.w.port(st.to)
+		if err != nil {
+			return "", err
+		}
+		c, err := net.DialTimeout("tcp", net.JoinHostPort(st.address, strconv.Itoa(port)), patience)
+		if err != nil {
+			return "< " + outcome(err) + "\n", nil
+		}
+		p.conn = &clientConn{c.(*net.TCPConn), bufio.NewReader(c)}
+	}
+	p.conn.SetDeadline(time.Now().Add(patience))
+	if st.tcp {
+		return p.dialog(st)
+	}
+	return p.http(st)
+}
+
+func (p *player) drop() {
+	if p.conn != nil {
+		p.conn.Close()
+		p.conn = nil
+	}
+}
+
+// outcome names how a connection failed or ended.
+func outcome(err error) string {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "(refused)"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "(reset)"
+	case errors.Is(err, io.EOF):
+		return "(closed)"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "(broken off)"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "(silence)"
+	}
+	return "(" + err.Error() + ")"
+}
+
+// http sends the request of the step and reads its answers.
+func (p *player) http(st step) (string, error) {
+	head, body := st.request()
+	method, _, _ := strings.Cut(st.text, " ")
+	waits := !st.raw && strings.Contains(strings.ToLower(head), "\r\nexpect: 100-continue")
+	if !waits && len(body) < 16<<10 { // in one piece, so that what Envoy has read when it answers is always the same
+		head, body = head+body, ""
+	}
+	if _, err := io.WriteString(p.conn, head); err != nil {
+		return "< " + outcome(err) + "\n", nil
+	}
+	sent := make(chan struct{})
+	send := func() {
+		defer close(sent)
+		io.WriteString(p.conn, body)
+	}
+	if !waits {
+		go send()
+	}
+	var b strings.Builder
+	for {
+		m, err := readHead(p.conn.r)
+		if err != nil {
+			fmt.Fprintf(&b, "< %s\n", outcome(err))
+			p.drop()
+			break
+		}
+		if s := m.status(); s >= 100 && s < 200 && s != 101 {
+			normalResponse(&b, m)
+			if s == 100 && waits {
+				waits = false
+				go send()
+			}
+			continue
+		}
+		p.finish(&b, m, method)
+		break
+	}
+	if waits {
+		return b.String(), nil
+	}
+	if p.conn == nil || b.Len() > 0 {
+		<-sent
+	}
+	return b.String(), nil
+}
+
+// finish reads the body of the final answer, and the end of the connection where it was announced.
+func (p *player) finish(b *strings.Builder, m *message, method string) {
+	s := m.status()
+	none := method == "HEAD" || s == 204 || s == 304 || s == 101
+	var err error
+	if !none {
+		err = m.readBody(p.conn.r, true)
+	}
+	normalResponse(b, m)
+	if err != nil {
+		fmt.Fprintf(b, "< %s\n", outcome(err))
+		p.drop()
+		return
+	}
+	if m.has("connection", "close") {
+		// A reset says only that bytes were still under way; both are "closed".
+		if _, err := p.conn.r.ReadByte(); err == nil {
+			fmt.Fprintln(b, "< then (more bytes)")
+		} else if end := outcome(err); end == "(closed)" || end == "(reset)" {
+			fmt.Fprintln(b, "< then (closed)")
+		} else {
+			fmt.Fprintf(b, "< then %s\n", end)
+		}
+		p.drop()
+	}
+}
+
+// request turns the text of a step into the head and the body to send.
+func (st *step) request() (head, body string) {
+	if st.raw {
+		text := strings.ReplaceAll(st.text, "\n", "\r\n")
+		return strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t", `\0`, "\x00", `\xff`, "\xff").Replace(text), ""
+	}
+	head, body, _ = strings.Cut(st.text, "\n\n")
+	head = strings.TrimRight(head, "\n")
+	if st.body > 0 {
+		body = string(pattern(st.body))
+	}
+	lower := strings.ToLower(head)
+	switch {
+	case strings.Contains(lower, "\ntransfer-encoding: chunked"):
+		body, trailers, _ := strings.Cut(body, "trailers:\n")
+		return strings.ReplaceAll(head, "\n", "\r\n") + "\r\n\r\n",
+			chunked(strings.SplitAfter(body, "\n"), trailerLines(trailers))
+	case body != "" && !strings.Contains(lower, "\ncontent-length:"):
+		head += fmt.Sprintf("\ncontent-length: %d", len(body))
+	}
+	return strings.ReplaceAll(head, "\n", "\r\n") + "\r\n\r\n", body
+}
+
+func trailerLines(text string) []field {
+	var all []field
+	for _, line := range strings.Split(text, "\n") {
+		if name, value, ok := strings.Cut(line, ": "); ok {
+			all = append(all, field{name, value})
+		}
+	}
+	return all
+}
+
+// dialog runs a TCP conversation: "> text" sends a line and reads one, "shut" ends the own direction,
+// "read" reads one line, "end" reads to the end.
+func (p *player) dialog(st step) (string, error) {
+	var b strings.Builder
+	defer p.drop()
+	for _, line := range strings.Split(strings.TrimSpace(st.text), "\n") {
+		word, arg, _ := strings.Cut(line, " ")
+		all := false
+		switch word {
+		case "":
+			continue
+		case ">":
+			if _, err := io.WriteString(p.conn, arg+"\n"); err != nil {
+				fmt.Fprintf(&b, "< %s\n", outcome(err))
+				return b.String(), nil
+			}
+		case "shut":
+			p.conn.CloseWrite()
+			all = true
+		case "read":
+		case "readbody":
+			n, err := parseSize(arg)
+			if err != nil {
+				return "", err
+			}
+			body := make([]byte, n)
+			got, err := io.ReadFull(p.conn.r, body)
+			normalBody(&b, "<", body[:got])
+			if err != nil {
+				fmt.Fprintf(&b, "< %s\n", outcome(err))
+			}
+			continue
+		case "end":
+			all = true
+		default:
+			return "", fmt.Errorf("dialog line %q: must begin with >, shut, read, readbody or end", line)
+		}
+		for {
+			got, err := p.conn.r.ReadString('\n')
+			if got != "" {
+				fmt.Fprintf(&b, "< %s\n", strings.TrimSuffix(got, "\n"))
+			}
+			if err != nil {
+				fmt.Fprintf(&b, "< %s\n", outcome(err))
+				return b.String(), nil
+			}
+			if !all {
+				break
+			}
+		}
+	}
+	return b.String(), nil
+}
+
+// statistics reads the named values, one a line, until they stand still.
+func (p *player) statistics(st step) (string, error) {
+	read := func() (string, error) {
+		all, err := p.dp.stats()
+		if err != nil {
+			return "", err
+		}
+		var b strings.Builder
+		for _, name := range strings.Fields(st.text) {
+			v, ok := all[name]
+			if !ok {
+				v = "(not there)"
+			}
+			fmt.Fprintf(&b, "%s: %s\n", name, v)
+		}
+		return b.String(), nil
+	}
+	p.drop()
+	last, err := read()
+	for range 50 {
+		if err != nil {
+			return "", err
+		}
+		time.Sleep(100 * time.Millisecond) // between two looks of a poll that is bounded
+		var now string
+		if now, err = read(); now == last {
+			return now, err
+		}
+		last = now
+	}
+	return last, err
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oracle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is a running Envoy or leno with its admin API.
+type process struct {
+	cmd    *exec.Cmd
+	log    string
+	ended  chan error
+	client *http.Client
+	base   string // of admin URLs
+}
+
+// start runs a command whose output goes to a file in dir.
+func start(dir, binary string, args ...string) (*process, error) {
+	p := &process{log: filepath.Join(dir, filepath.Base(binary)+".log"), ended: make(chan error, 1),
+		client: &http.Client{Timeout: 5 * time.Second}}
+	out, err := os.Create(p.log)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	p.cmd = exec.Command(binary, args...)
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { p.ended <- p.cmd.Wait() }()
+	return p, nil
+}
+
+// ready polls the admin API until the data plane serves.
+func (p *process) ready() error {
+	end := time.Now().Add(30 * time.Second)
+	var last error
+	for time.Now().Before(end) {
+		select {
+		case err := <-p.ended:
+			p.ended <- err
+			return fmt.Errorf("ended before it was ready: %v\n%s", err, p.output())
+		default:
+		}
+		if _, last = p.get("/ready"); last == nil {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond) // between two looks of a poll with a deadline
+	}
+	return fmt.Errorf("not ready: %w\n%s", last, p.output())
+}
+
+func (p *process) get(path string) (string, error) {
+	r, err := p.client.Get(p.base + path)
+	if err != nil {
+		return "", err
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err == nil && r.StatusCode != 200 {
+		err = fmt.Errorf("%s: status %d: %s", path, r.StatusCode, b)
+	}
+	return string(b), err
+}
+
+// stats reads /stats, which both answer as "name: value" lines.
+func (p *process) stats() (map[string]string, error) {
+	text, err := p.get("/stats")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, line := range strings.Split(text, "\n") {
+		if name, value, ok := strings.Cut(line, ": "); ok {
+			all[name] = value
+		}
+	}
+	return all, nil
+}
+
+func (p *process) output() string {
+	b, _ := os.ReadFile(p.log)
+	if len(b) > 4000 {
+		b = b[len(b)-4000:]
+	}
+	return string(b)
+}
+
+// stop ends the process: by sig, by force after 10 s.
+func (p *process) stop(sig os.Signal) error {
+	p.client.CloseIdleConnections()
+	p.cmd.Process.Signal(sig)
+	timer := time.NewTimer(10 * time.Second)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+		return nil
+	case <-timer.C:
+		p.cmd.Process.Kill()
+		<-p.ended
+		return errors.New("did not stop in 10 s")
+	}
+}
+
+// startEnvoy runs Envoy with one worker, so that its round robin is one ring, as leno's.
+func startEnvoy(binary string, w *world) (*process, error) {
+	port, err := newPort()
+	if err != nil {
+		return nil, err
+	}
+	admin := fmt.Sprintf(`{"admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": %d}}}}`, port)
+	p, err := start(w.dir, binary, "-c", filepath.Join(w.dir, "bootstrap.yaml"), "--config-yaml", admin,
+		"--concurrency", "1", "--disable-hot-restart", "--log-level", "warning",
+		"--service-node", "oracle", "--service-cluster", "oracle")
+	if err != nil {
+		return nil, err
+	}
+	p.base = fmt.Sprintf("http://127.0.0.1:%d", port)
+	return p, nil
+}
+
+// startLeno runs leno with a pin directory, a state directory and a managed cgroup of its own.
+func startLeno(binary string, w *world, tier, cgroup, pins string) (*process, error) {
+	state := filepath.Join(w.dir, "state")
+	p, err := start(w.dir, binary, "run", "-c", filepath.Join(w.dir, "bootstrap.yaml"), "--tier="+tier,
+		"--service-node", "oracle", "--service-cluster", "oracle",
+		"--cgroup", cgroup, "--pin-dir", pins, "--state-dir", state)
+	if err != nil {
+		return nil, err
+	}
+	socket := filepath.Join(state, "admin.sock")
+	p.base = "http://localhost"
+	p.client.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}
+	return p, nil
+}

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oracle
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// seen is one request that reached an upstream.
+type seen struct {
+	upstream string
+	conn     int // number of the connection, per upstream
+	request  *message
+	unread   bool // the body was not read
+}
+
+// journal collects what upstreams saw, in order of arrival.
+type journal struct {
+	mu  sync.Mutex
+	all []*seen
+}
+
+func (j *journal) add(s *seen) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.all = append(j.all, s)
+}
+
+// take returns what came since the last call.
+func (j *journal) take() []*seen {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	all := j.all
+	j.all = nil
+	return all
+}
+
+// listenEverywhere opens a port on all addresses of both families, so that 127.0.0.2 and ::1 reach it too.
+func listenEverywhere(port int) (net.Listener, error) {
+	return net.Listen("tcp", ":"+strconv.Itoa(port))
+}
+
+// servers runs accept loops; close ends them and their connections.
+type servers struct {
+	mu    sync.Mutex
+	open  map[io.Closer]bool
+	ended bool
+	wg    sync.WaitGroup
+}
+
+func (s *servers) hold(c io.Closer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		c.Close()
+		return false
+	}
+	if s.open == nil {
+		s.open = map[io.Closer]bool{}
+	}
+	s.open[c] = true
+	return true
+}
+
+func (s *servers) release(c io.Closer) {
+	c.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+}
+
+func (s *servers) close() {
+	s.mu.Lock()
+	s.ended = true
+	for c := range s.open {
+		c.Close()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+func (s *servers) serve(l net.Listener, handle func(conn *net.TCPConn, number int)) {
+	if !s.hold(l) {
+		return
+	}
+	s.wg.Go(func() {
+		for n := 1; ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if !s.hold(c) {
+				return
+			}
+			s.wg.Go(func() {
+				defer s.release(c)
+				handle(c.(*net.TCPConn), n)
+			})
+		}
+	})
+}
+
+// httpUpstream answers as the request's x-answer field tells it; testdata/README.md lists the words.
+type httpUpstream struct {
+	name string
+	j    *journal
+}
+
+func (u *httpUpstream) handle(c *net.TCPConn, number int) {
+	r := bufio.NewReader(c)
+	name := u.name
+	if a := c.LocalAddr().(*net.TCPAddr).IP; !a.Equal(net.IPv4(127, 0, 0, 1)) {
+		name += "@" + a.String()
+	}
+	for {
+		m, err := readHead(r)
+		if err != nil {
+			return
+		}
+		s := &seen{upstream: name, conn: number, request: m}
+		a, err := parseAnswer(m.get("x-answer"))
+		if err != nil {
+			a = answer{status: "299", body: err.Error()}
+		}
+		a.upstream = name
+		if m.has("expect", "100-continue") && !a.early {
+			fmt.Fprint(c, "HTTP/1.1 100 Continue\r\n\r\n")
+		}
+		if a.early {
+			s.unread = true
+		} else if err := m.readBody(r, false); err != nil {
+			s.unread = true
+			u.j.add(s)
+			return
+		}
+		u.j.add(s)
+		method, _, _ := m.request()
+		if !a.write(c, method) {
+			return
+		}
+		if m.has("connection", "upgrade") && a.status == "101" {
+			echo(c, r, name)
+			return
+		}
+	}
+}
+
+// answer is what x-answer asks for.
+type answer struct {
+	upstream, status, body string
+	fields, trailers       []field
+	interim                []string
+	delay, gap             time.Duration
+	chunked, close, early  bool
+	reset, cut, bare       bool
+}
+
+func parseAnswer(text string) (answer, error) {
+	a := answer{status: "200"}
+	for _, word := range strings.Split(text, ";") {
+		key, value, _ := strings.Cut(strings.TrimSpace(word), " ")
+		var err error
+		switch key {
+		case "":
+		case "status":
+			a.status = value
+		case "body":
+			a.body = value
+		case "size":
+			var n int
+			n, err = parseSize(value)
+			a.body = string(pattern(n))
+		case "header", "trailer":
+			name, v, _ := strings.Cut(value, ":")
+			f := field{name, strings.TrimSpace(v)}
+			if key == "header" {
+				a.fields = append(a.fields, f)
+			} else {
+				a.trailers = append(a.trailers, f)
+			}
+		case "interim":
+			a.interim = append(a.interim, value)
+		case "delay":
+			a.delay, err = time.ParseDuration(value)
+		case "gap":
+			a.gap, err = time.ParseDuration(value)
+		case "chunked":
+			a.chunked = true
+		case "close":
+			a.close = true
+		case "early":
+			a.early = true
+		case "reset":
+			a.reset = true
+		case "cut":
+			a.cut = true
+		case "bare":
+			a.bare = true
+		default:
+			err = errors.New("unknown word")
+		}
+		if err != nil {
+			return a, fmt.Errorf("x-answer: %s: %w", word, err)
+		}
+	}
+	return a, nil
+}
+
+// write sends the answer; false: the connection ends.
+func (a *answer) write(c *net.TCPConn, method string) bool {
+	if a.delay > 0 {
+		time.Sleep(a.delay) // what the scenario asks for: a slow upstream
+	}
+	if a.reset {
+		c.SetLinger(0)
+		return false
+	}
+	for _, i := range a.interim {
+		fmt.Fprintf(c, "HTTP/1.1 %s Interim\r\nx-interim: yes\r\n\r\n", i)
+	}
+	body := a.body
+	if body == "" && !a.bare {
+		body = "hello from " + a.upstream + "\n"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "HTTP/1.1 %s Answer\r\n", a.status)
+	for _, f := range a.fields {
+		fmt.Fprintf(&b, "%s: %s\r\n", f.name, f.value)
+	}
+	if a.close {
+		b.WriteString("connection: close\r\n")
+	}
+	noBody := method == "HEAD" || a.status == "204" || a.status == "304" || strings.HasPrefix(a.status, "1")
+	switch {
+	case a.status == "204" || strings.HasPrefix(a.status, "1"):
+	case a.chunked || a.trailers != nil:
+		b.WriteString("transfer-encoding: chunked\r\n")
+		body = chunked(strings.SplitAfter(body, "\n"), a.trailers)
+	case a.bare && a.close: // the end of the connection ends the body
+	default:
+		fmt.Fprintf(&b, "content-length: %d\r\n", len(body))
+	}
+	b.WriteString("\r\n")
+	if noBody {
+		body = ""
+	}
+	if a.cut {
+		body = body[:len(body)/2]
+	}
+	if a.gap > 0 {
+		io.WriteString(c, b.String())
+		time.Sleep(a.gap) // what the scenario asks for: a body that comes late
+		b.Reset()
+	}
+	_, err := io.WriteString(c, b.String()+body)
+	if a.early { // a reset for the unread body must not overtake the answer
+		c.CloseWrite()
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		io.Copy(io.Discard, c)
+	}
+	return err == nil && !a.close && !a.cut && !a.early
+}
+
+// tcpUpstream answers each line with its name and the line; "close", "reset" and end of input do what they say.
+type tcpUpstream struct {
+	name  string
+	greet bool
+}
+
+func (u *tcpUpstream) handle(c *net.TCPConn, _ int) {
+	name := u.name
+	if a := c.LocalAddr().(*net.TCPAddr).IP; !a.Equal(net.IPv4(127, 0, 0, 1)) {
+		name += "@" + a.String()
+	}
+	if u.greet {
+		fmt.Fprintf(c, "%s: welcome\n", name)
+	}
+	echo(c, bufio.NewReader(c), name)
+}
+
+func echo(c *net.TCPConn, r *bufio.Reader, name string) {
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			fmt.Fprintf(c, "%s: end of input\n", name)
+			return
+		}
+		switch line {
+		case "close\n":
+			return
+		case "reset\n":
+			c.SetLinger(0)
+			return
+		}
+		if size, ok := strings.CutPrefix(line, "size "); ok {
+			if n, err := parseSize(strings.TrimSpace(size)); err == nil {
+				c.Write(append(pattern(n), '\n'))
+				continue
+			}
+		}
+		fmt.Fprintf(c, "%s: %s", name, line)
+	}
+}
