@@ -37,7 +37,7 @@ enum listener_flag {
 /* Inner map of `targets`, one per listener: entry 0 is the head, 1..n the shares. */
 struct target_head {
 	struct listener_key key;	/* proves that this row still belongs to the key that led here */
-	__u32 flags;	/* enum listener_flag */
+	enum listener_flag flags;	/* several, or'ed */
 	__u32 shares;	/* number of entries that follow */
 	__u32 total_weight;
 	__u32 pad;
@@ -66,9 +66,9 @@ enum cluster_flag {
 /* Inner map of `clusters`, one per cluster: entry 0 is the head, 1..n the slots. */
 struct cluster_head {
 	__u32 slots;
-	__u32 policy;	/* enum policy */
+	enum policy policy;
 	__u32 choices;
-	__u32 flags;	/* enum cluster_flag */
+	enum cluster_flag flags;	/* several, or'ed */
 	__u32 max_connections;
 	__u32 connect_timeout_ms;
 	__u32 pad[2];
@@ -82,8 +82,9 @@ struct cluster_slot {
 	struct addr addr;
 	__u32 endpoint;	/* id */
 	__u16 port;	/* host order */
-	__u16 flags;	/* enum slot_flag */
-	__u32 pad[2];
+	__u16 pad;
+	enum slot_flag flags;	/* several, or'ed */
+	__u32 pad2;
 };
 
 union cluster_entry {
@@ -136,10 +137,10 @@ struct conn {
 	__u32 listener;
 	__u32 cluster;
 	__u32 endpoint;
-	__u32 phase;	/* enum conn_phase */
+	enum conn_phase phase;
 	__u16 asked_port;	/* host order */
 	__u16 family;	/* 4 or 6: that of the dialled address (v4-mapped is 6) */
-	__u32 pad;
+	__u32 user_timeout;	/* 1: TCP_USER_TIMEOUT is ours and goes back to 0 when the handshake ends */
 };
 
 /* Counters of one (listener, cluster, endpoint). Row 0,0,0 takes what found no room. */
@@ -149,14 +150,14 @@ struct flow_key {
 	__u32 endpoint;
 };
 
-enum conn_error {
-	CONN_ERR_REFUSED,
-	CONN_ERR_TIMEDOUT,
-	CONN_ERR_UNREACH,	/* host or network */
-	CONN_ERR_RESET,
-	CONN_ERR_CANCELED,	/* the program closed the socket first */
-	CONN_ERR_OTHER,
-	CONN_ERR_COUNT,
+/* Handshakes that failed, by the socket's error. */
+struct flow_failures {
+	__u64 refused;
+	__u64 timedout;
+	__u64 unreach;	/* host or network */
+	__u64 reset;
+	__u64 canceled;	/* the program closed the socket first */
+	__u64 other;
 };
 
 struct flow {
@@ -164,7 +165,7 @@ struct flow {
 	__u64 attempted;	/* SYN sent; picked - attempted: failed before (no route, no port ...) */
 	__u64 opened;
 	__u64 closed;	/* of those opened */
-	__u64 failed[CONN_ERR_COUNT];
+	struct flow_failures failed;
 	__u64 tx_bytes;	/* payload that the client sent, added when the connection closes */
 	__u64 rx_bytes;
 	__u64 connect_us_sum;
@@ -203,7 +204,7 @@ struct park_wanted {
 	__u32 listener;
 	__u32 tgid;	/* as the initial pid namespace sees it */
 	__u32 family;	/* 4 or 6 */
-	__u32 pad;
+	enum counter why;	/* what the connect would have been counted as */
 };
 
 /* Name of a cluster id: SHA-256 of scope path, NUL, cluster name; so that ids survive a restart. */
