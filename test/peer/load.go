@@ -60,23 +60,48 @@ type loadState struct {
 }
 
 // load TARGET CONNECTIONS: keeps that many connections busy at a time, each with a few checked exchanges, until SIGTERM.
-// It prints a Report every 20 ms and at the end.
 func load(args []string) error {
 	n, err := strconv.Atoi(args[1])
 	if err != nil {
 		return err
 	}
 	s := &loadState{target: args[0], errors: map[string]uint64{}}
+	return s.run(n, func(stopping *atomic.Bool) {
+		for !stopping.Load() {
+			s.record(s.connection())
+		}
+	})
+}
+
+// steady TARGET: exchanges checked messages on one connection until SIGTERM, or until it breaks. OK counts messages.
+func steady(args []string) error {
+	s := &loadState{target: args[0], errors: map[string]uint64{}}
+	conn, err := net.Dial("tcp", s.target)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return s.run(1, func(stopping *atomic.Bool) {
+		for !stopping.Load() {
+			err := conn.SetDeadline(time.Now().Add(rig.Slow(20 * time.Second)))
+			if err == nil {
+				err = message(conn, 200)
+			}
+			if s.record(err); err != nil {
+				return
+			}
+		}
+	})
+}
+
+// run runs n workers until SIGTERM and prints a Report every 20 ms and at the end.
+func (s *loadState) run(n int, worker func(stopping *atomic.Bool)) error {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
 	var stopping atomic.Bool
 	var workers sync.WaitGroup
 	for range n {
-		workers.Go(func() {
-			for !stopping.Load() {
-				s.record(s.connection())
-			}
-		})
+		workers.Go(func() { worker(&stopping) })
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -148,19 +173,8 @@ func (s *loadState) connection() error {
 		return err
 	}
 	for range 1 + rand.IntN(4) {
-		sent := make([]byte, 1+rand.IntN(20_000))
-		for i := range sent {
-			sent[i] = byte(rand.Uint32())
-		}
-		if _, err := c.Write(sent); err != nil {
+		if err := message(c, 1+rand.IntN(20_000)); err != nil {
 			return err
-		}
-		got := make([]byte, len(sent))
-		if _, err := io.ReadFull(c, got); err != nil {
-			return err
-		}
-		if !bytes.Equal(got, sent) {
-			return errWrong
 		}
 	}
 	if err := c.CloseWrite(); err != nil {
@@ -170,6 +184,25 @@ func (s *loadState) connection() error {
 		return errWrong
 	} else if !errors.Is(err, io.EOF) {
 		return err
+	}
+	return nil
+}
+
+// message sends n random bytes and expects them back.
+func message(c net.Conn, n int) error {
+	sent := make([]byte, n)
+	for i := range sent {
+		sent[i] = byte(rand.Uint32())
+	}
+	if _, err := c.Write(sent); err != nil {
+		return err
+	}
+	got := make([]byte, n)
+	if _, err := io.ReadFull(c, got); err != nil {
+		return err
+	}
+	if !bytes.Equal(got, sent) {
+		return errWrong
 	}
 	return nil
 }

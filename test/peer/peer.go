@@ -26,6 +26,7 @@ func Children() rig.Children {
 		"http-client": httpClient,
 		"echo":        echo,
 		"load":        load,
+		"steady":      steady,
 	}
 }
 

@@ -34,6 +34,20 @@ func StartLoadIn(r *rig.Rig, ns *rig.Namespace, target string, n int) *Load {
 	return l
 }
 
+// StartSteady keeps one connection to target busy, from inside the managed cgroup.
+func StartSteady(r *rig.Rig, target string) *Load {
+	r.T.Helper()
+	l := &Load{Proc: r.Start(r.Child("steady", target)), r: r}
+	l.Progress(1)
+	return l
+}
+
+// StartEcho starts an echo server in Home and waits until it takes connections.
+func StartEcho(r *rig.Rig, address string) *rig.Proc {
+	r.T.Helper()
+	return r.Serve(address, r.Child("echo", address))
+}
+
 // Report is the newest report.
 func (l *Load) Report() Report {
 	l.r.T.Helper()

@@ -5,6 +5,7 @@ package rig
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 )
 
@@ -27,6 +28,44 @@ func Bootstrap(services ...TCPService) string {
 	b.WriteString("  clusters:\n")
 	for _, s := range services {
 		b.WriteString(indent("  - ", s.Cluster()))
+	}
+	return b.String()
+}
+
+// Watched writes a bootstrap whose listeners and clusters come from the watched files lds.yaml and cds.yaml of the rig's
+// folder, and those files with Publish. It returns the bootstrap's path.
+func (r *Rig) Watched(services ...TCPService) string {
+	r.T.Helper()
+	r.Publish(services...)
+	return r.Write("bootstrap.yaml", fmt.Sprintf(`node: {id: test, cluster: test}
+dynamic_resources:
+  lds_config: {resource_api_version: V3, path_config_source: {path: %[1]q}}
+  cds_config: {resource_api_version: V3, path_config_source: {path: %[2]q}}
+`, filepath.Join(r.Dir, "lds.yaml"), filepath.Join(r.Dir, "cds.yaml")))
+}
+
+// Publish replaces the watched files by these services, clusters first.
+func (r *Rig) Publish(services ...TCPService) {
+	r.T.Helper()
+	var lds, cds []string
+	for _, s := range services {
+		lds = append(lds, "\"@type\": type.googleapis.com/envoy.config.listener.v3.Listener\n"+s.Listener())
+		cds = append(cds, "\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\n"+s.Cluster())
+	}
+	r.Write("cds.yaml", Resources(cds...))
+	r.Write("lds.yaml", Resources(lds...))
+}
+
+// Resources is a DiscoveryResponse of resources, each YAML that begins in the first column with its "@type".
+func Resources(all ...string) string {
+	var b strings.Builder
+	b.WriteString("resources:")
+	if len(all) == 0 {
+		b.WriteString(" []")
+	}
+	b.WriteString("\n")
+	for _, text := range all {
+		b.WriteString(indent("- ", text))
 	}
 	return b.String()
 }

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build full
+
+package faults
+
+import (
+	"testing"
+	"time"
+
+	"github.com/leno-mesh/leno/test/peer"
+	"github.com/leno-mesh/leno/test/rig"
+)
+
+const rounds = 10
+
+// The agent is killed again and again under load. Connections open and go on as if it were there; every one of them is
+// counted, also those of the time without an agent; ids and map sizes stay.
+func TestAgentKilled(t *testing.T) {
+	r := rig.New(t)
+	peer.StartEcho(r, "127.0.0.1:7001")
+	peer.StartEcho(r, "127.0.0.1:7002")
+	config := r.Write("bootstrap.yaml", rig.Bootstrap(echoService(7001, 7002)))
+	a := r.Agent(config)
+	clean(t, peer.StartLoad(r, target, 4).Stop())
+	start := idle(r, a)
+	size, tables := used(a), a.MustGet("/leno/tables")
+
+	steady := peer.StartSteady(r, target)
+	load := peer.StartLoad(r, target, 8)
+	for range rounds {
+		a.Kill()
+		load.Progress(30)
+		steady.Progress(5)
+		a = r.Agent(config)
+		load.Progress(30)
+		if now := a.MustGet("/leno/tables"); now != tables {
+			t.Fatalf("the tables changed over a restart:\n%s\nbefore:\n%s", now, tables)
+		}
+	}
+	rep := load.Stop()
+	clean(t, rep)
+	clean(t, steady.Stop())
+	grown := idle(r, a).Since(start)
+	if got, want := grown["cluster.echo.upstream_cx_total"], rep.OK+1; got != want {
+		t.Errorf("%d connections counted, %d made", got, want)
+	}
+	sameSize(t, size, used(a))
+}
+
+// As above with SIGTERM: a stop opens no gap either.
+func TestAgentTerminated(t *testing.T) {
+	r := rig.New(t)
+	peer.StartEcho(r, "127.0.0.1:7001")
+	config := r.Write("bootstrap.yaml", rig.Bootstrap(echoService(7001)))
+	a := r.Agent(config)
+	load := peer.StartLoad(r, target, 4)
+	for range rounds / 2 {
+		if status := a.Terminate(20 * time.Second); status != 0 {
+			t.Errorf("SIGTERM: exit status %d", status)
+		}
+		load.Progress(30)
+		a = r.Agent(config)
+		load.Progress(30)
+	}
+	clean(t, load.Stop())
+	idle(r, a)
+}
+
+// A start during the life of another configuration takes the pins over and serves the new one; what stayed keeps its ids.
+func TestRestartWithAnotherFile(t *testing.T) {
+	r := rig.New(t)
+	peer.StartEcho(r, "127.0.0.1:7001")
+	peer.StartEcho(r, "127.0.0.1:7002")
+	other := rig.TCPService{Name: "a-before-echo", Address: "10.99.0.2:7", Endpoints: []string{"127.0.0.1:7002"}}
+	a := r.Agent(r.Write("one.yaml", rig.Bootstrap(echoService(7001))))
+	load := peer.StartLoad(r, target, 4)
+	load.Progress(50)
+	a.Kill()
+	a = r.Agent(r.Write("two.yaml", rig.Bootstrap(other, echoService(7001))))
+	clean(t, peer.StartLoad(r, other.Address, 2).Stop())
+	load.Progress(50)
+	a.Kill()
+	a = r.Agent(r.Write("three.yaml", rig.Bootstrap(echoService(7001))))
+	load.Progress(50)
+	rep := load.Stop()
+	clean(t, rep)
+	if got := idle(r, a)["cluster.echo.upstream_cx_total"]; got != rep.OK {
+		t.Errorf("%d connections counted, %d made: the counters' ids changed", got, rep.OK)
+	}
+}
