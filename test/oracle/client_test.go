@@ -219,10 +219,10 @@ func (p *player) http(st step) (string, error) {
 	if _, err := io.WriteString(p.conn, head); err != nil {
 		return "< " + outcome(err) + "\n", nil
 	}
-	sent := make(chan struct{})
+	conn, sent := p.conn, make(chan struct{})
 	send := func() {
 		defer close(sent)
-		io.WriteString(p.conn, body)
+		io.WriteString(conn, body)
 	}
 	if !waits {
 		go send()
@@ -249,9 +249,8 @@ func (p *player) http(st step) (string, error) {
 	if waits {
 		return b.String(), nil
 	}
-	if p.conn == nil || b.Len() > 0 {
-		<-sent
-	}
+	conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) // the answer is there: who reads no body by now never will
+	<-sent
 	return b.String(), nil
 }
 
@@ -293,6 +292,10 @@ func (st *step) request() (head, body string) {
 	if st.body > 0 {
 		body = string(pattern(st.body))
 	}
+	if st.head > 0 { // one field brings the head to that size
+		const name = "\nx-fill: "
+		head += name + strings.Repeat("a", max(0, st.head-len(head)-len(name)-8))
+	}
 	lower := strings.ToLower(head)
 	switch {
 	case strings.Contains(lower, "\ntransfer-encoding: chunked"):
@@ -319,6 +322,9 @@ func trailerLines(text string) []field {
 // "read" reads one line, "end" reads to the end.
 func (p *player) dialog(st step) (string, error) {
 	var b strings.Builder
+	if st.wait > 0 {
+		return p.idle(st.wait), nil
+	}
 	defer p.drop()
 	for _, line := range strings.Split(strings.TrimSpace(st.text), "\n") {
 		word, arg, _ := strings.Cut(line, " ")
@@ -367,6 +373,20 @@ func (p *player) dialog(st step) (string, error) {
 		}
 	}
 	return b.String(), nil
+}
+
+// idle says whether the data plane ends the connection within d; the connection stays otherwise.
+func (p *player) idle(d time.Duration) string {
+	p.conn.SetReadDeadline(time.Now().Add(d))
+	_, err := p.conn.r.Peek(1)
+	switch {
+	case err == nil:
+		return "< (bytes)\n"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "< (open)\n"
+	}
+	p.drop()
+	return "< " + outcome(err) + "\n"
 }
 
 // statistics reads the named values, one a line, until they stand still.

@@ -173,3 +173,14 @@ func privatePins(t *testing.T) string {
 func fileName(t *testing.T) string {
 	return strings.NewReplacer("/", "-", ".", "-", "_", "-").Replace(t.Name())
 }
+
+// TestMain lets more scenarios run at once than there are processors: most of their time is waiting.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "test.parallel" })
+	if !set {
+		flag.Set("test.parallel", "8")
+	}
+	os.Exit(m.Run())
+}

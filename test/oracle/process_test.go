@@ -94,8 +94,8 @@ func (p *process) stats() (map[string]string, error) {
 
 func (p *process) output() string {
 	b, _ := os.ReadFile(p.log)
-	if len(b) > 4000 {
-		b = b[len(b)-4000:]
+	if len(b) > 1500 {
+		b = b[len(b)-1500:]
 	}
 	return string(b)
 }

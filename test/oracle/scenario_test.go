@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"text/template"
+	"time"
 
 	"golang.org/x/tools/txtar"
 )
@@ -40,7 +41,8 @@ type exchange struct {
 	times, parallel        int
 	random, countConns     bool
 	until                  string
-	body                   int
+	body, head             int
+	wait                   time.Duration
 	moveFrom, moveTo, zone string
 }
 
@@ -175,6 +177,10 @@ func (e *exchange) read(options map[string]string) error {
 			e.parallel, err = strconv.Atoi(v)
 		case "body":
 			e.body, err = parseSize(v)
+		case "head":
+			e.head, err = parseSize(v)
+		case "wait":
+			e.wait, err = time.ParseDuration(v)
 		case "move":
 			e.moveFrom, e.moveTo, _ = strings.Cut(v, ":")
 		case "dns":
