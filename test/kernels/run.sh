@@ -4,6 +4,7 @@
 #
 #   test/kernels/run.sh 6.1 6.12      each argument is the beginning of a kernel version
 #
+# LENO_KERNEL_PACKAGES="internal/dataplane" runs the tests of other packages than the file "packages" lists.
 # Needs root only for the cache folder. Exit status 0: every test passed on every kernel. What the tests printed is on
 # stdout and in $CACHE/<version>/console.log. A kernel stays in the cache until its folder there is removed.
 set -eu -o pipefail
@@ -19,8 +20,8 @@ die() { echo "kernels: $*" >&2; exit 2; }
 say() { echo "kernels: $*"; }
 
 [ $# -gt 0 ] || die "say which kernels: run.sh 6.1 6.12"
-for tool in qemu-system-x86_64 busybox cpio xz dpkg-deb apt-get go; do
-	command -v $tool >/dev/null || die "$tool is missing: test/install.sh qemu-system-x86 busybox-static cpio xz-utils"
+for tool in qemu-system-x86_64 busybox cpio dpkg-deb apt-get go; do
+	command -v $tool >/dev/null || die "$tool is missing: test/install.sh qemu-system-x86 busybox-static cpio"
 done
 
 work=$(mktemp -d /tmp/leno-kernels.XXXXXX)
@@ -84,7 +85,7 @@ image() {
 		for wanted in drivers/net/{veth,dummy,vrf,macvlan}.ko* net/{802,8021q,llc,bridge,sched,tls,ipv4,core} lib/crc*; do
 			[ ! -e "$wanted" ] || find "$wanted" -name '*.ko*'
 		done | cpio -o -H newc --quiet) | (cd "$root/lib/modules/$release/kernel" && cpio -id --quiet)
-	find "$root/lib/modules" -name '*.ko.xz' -exec xz -d {} +
+	find "$root/lib/modules" -name '*.ko.xz' -exec busybox unxz {} +
 	busybox depmod -b "$root" "$release"
 	for module in $MODULES; do
 		! find "$root/lib/modules" -name "$module.ko" | grep -q . || echo "$module"
@@ -98,7 +99,9 @@ binaries() {
 	local package
 	mkdir -p "$work/tests"
 	export CGO_ENABLED=0
-	for package in $(sed 's/#.*//' "$HERE/packages"); do
+	say "building leno"
+	(cd "$ROOT" && go build -o "$work/tests/leno" ./cmd/leno) || die "leno does not build"
+	for package in ${LENO_KERNEL_PACKAGES:-$(sed 's/#.*//' "$HERE/packages")}; do
 		say "building the tests of $package"
 		(cd "$ROOT" && go test -c -o "$work/tests/$(echo "$package" | tr / -).test" "./$package") ||
 			die "the tests of $package do not build"

@@ -36,11 +36,12 @@ function exchange(agent, url, size) {
 
 function checkPeerName(url) {
   const host = url.hostname.replace(/^\[|\]$/g, '');
+  const port = Number(url.port || 80);
   return new Promise((resolve, reject) => {
-    const socket = net.connect(Number(url.port), host, () => {
+    const socket = net.connect(port, host, () => {
       const seen = `${socket.remoteAddress} ${socket.remotePort}`;
       socket.destroy();
-      if (seen === `${host} ${url.port}`) resolve();
+      if (seen === `${host} ${port}`) resolve();
       else reject(new Error(`getpeername says ${seen}, connected to ${url.host}`));
     });
     socket.on('error', reject);
