@@ -89,3 +89,33 @@ func TestRestartWithAnotherFile(t *testing.T) {
 		t.Errorf("%d connections counted, %d made: the counters' ids changed", got, rep.OK)
 	}
 }
+
+// Through the proxy tier a dead agent is felt: connections break or are refused at once. But nothing hangs, no byte is
+// wrong, the next agent serves, and what the dead ones had in flight does not count against the limit for ever.
+func TestAgentKilledProxyTier(t *testing.T) {
+	r := rig.New(t)
+	peer.StartEcho(r, "127.0.0.1:7001")
+	service := echoService(7001)
+	service.MaxConnections = 30
+	config := r.Write("bootstrap.yaml", rig.Bootstrap(service))
+	a := r.Agent(config, "--tier=proxy")
+	load := peer.StartLoad(r, target, 8)
+	for range rounds {
+		a.Kill()
+		a = r.Agent(config, "--tier=proxy")
+		load.Progress(20)
+	}
+	rep := load.Stop()
+	if rep.Wrong != 0 {
+		t.Errorf("load: %+v", rep)
+	}
+	for kind, n := range rep.Errors {
+		switch kind {
+		case "connection refused", "connection reset by peer", "broken pipe", "early end":
+		default:
+			t.Errorf("%d connections failed by %q, which a dead agent does not explain: %s", n, kind, rep.First)
+		}
+	}
+	idle(r, a)
+	clean(t, peer.StartLoad(r, target, 8).Stop())
+}

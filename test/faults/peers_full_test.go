@@ -15,7 +15,9 @@ import (
 func TestClientsKilled(t *testing.T) {
 	r := rig.New(t)
 	peer.StartEcho(r, "127.0.0.1:7001")
-	a := r.Agent(r.Write("bootstrap.yaml", rig.Bootstrap(echoService(7001))))
+	service := echoService(7001)
+	service.MaxConnections = 40 // a leak would reach it
+	a := r.Agent(r.Write("bootstrap.yaml", rig.Bootstrap(service)))
 	witness := peer.StartLoad(r, target, 2)
 	clean(t, peer.StartLoad(r, target, 8).Stop())
 	size := used(a)

@@ -16,6 +16,8 @@ type TCPService struct {
 	Bind      bool   // bind_to_port
 	Policy    string // lb_policy; default ROUND_ROBIN
 	Endpoints []string
+	// MaxConnections is the circuit breaker; 0: Envoy's default.
+	MaxConnections int
 }
 
 // Bootstrap is an Envoy bootstrap with those services.
@@ -91,12 +93,12 @@ func (s TCPService) Cluster() string {
 	if policy == "" {
 		policy = "ROUND_ROBIN"
 	}
-	return fmt.Sprintf(`name: %s
-type: STATIC
-connect_timeout: 5s
-lb_policy: %s
-load_assignment:
-%s`, s.Name, policy, indentAll("  ", s.Assignment()))
+	breakers := ""
+	if s.MaxConnections > 0 {
+		breakers = fmt.Sprintf("circuit_breakers: {thresholds: [{max_connections: %d}]}\n", s.MaxConnections)
+	}
+	return fmt.Sprintf("name: %s\ntype: STATIC\nconnect_timeout: 5s\nlb_policy: %s\n%sload_assignment:\n%s",
+		s.Name, policy, breakers, indentAll("  ", s.Assignment()))
 }
 
 // Assignment is the service's ClusterLoadAssignment as YAML that begins in the first column.
