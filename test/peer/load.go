@@ -68,7 +68,10 @@ func load(args []string) error {
 	s := &loadState{target: args[0], errors: map[string]uint64{}}
 	return s.run(n, func(stopping *atomic.Bool) {
 		for !stopping.Load() {
-			s.record(s.connection())
+			err := s.connection()
+			if s.record(err); err != nil {
+				time.Sleep(time.Millisecond) // leave the processor to whoever repairs it
+			}
 		}
 	})
 }
