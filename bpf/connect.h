@@ -30,7 +30,8 @@ static __always_inline int refuse(__u32 why)
 
 static __always_inline int agent_lives(const struct settings *s)
 {
-	return bpf_ktime_get_ns() - s->heartbeat_ns < s->agent_dead_ns;
+	/* Signed: the agent may write a newer time between our two reads. */
+	return (__s64)(bpf_ktime_get_ns() - s->heartbeat_ns) < (__s64)s->agent_dead_ns;
 }
 
 static __always_inline void want_park(const struct dial *d, __u32 listener, enum counter why)
@@ -79,6 +80,8 @@ static __always_inline int to_agent(struct bpf_sock *sk, const struct settings *
 	}
 	if (!agent_lives(s))
 		return refuse(COUNT_REFUSED_AGENT_DEAD);
+	if (sk->bound_dev_if && sk->bound_dev_if != LOOPBACK_IFINDEX)
+		return refuse(COUNT_REFUSED_NO_PARK);	/* the agent's socket is on loopback: the SYN would get lost */
 	p = bpf_map_lookup_elem(&parks, &key);
 	if (!p) {
 		want_park(d, o->listener, why);
@@ -120,7 +123,7 @@ static __always_inline void bound_handshake(void *ctx, struct conn *c, __u32 tim
 	if (own)
 		return;
 	if (!bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)))
-		c->user_timeout = 1;
+		c->user_timeout = ms;
 }
 
 static __always_inline int to_endpoint(void *ctx, struct bpf_sock *sk, const struct settings *s, const struct dial *d,
@@ -167,9 +170,15 @@ static __always_inline int to_endpoint(void *ctx, struct bpf_sock *sk, const str
 	return ALLOW;
 }
 
+/* An IPv4 socket's IPv6 words are not its own: after a failed connect they keep the v4-mapped source address
+ * (include/net/inet_sock.h, sk_rcv_saddr_set and inet_reset_saddr). ::ffff:0.0.0.0 is unspecified too. */
 static __always_inline int is_bound_socket(struct bpf_sock *sk)
 {
-	return sk->bound_dev_if || sk->src_ip4 || sk->src_ip6[0] || sk->src_ip6[1] || sk->src_ip6[2] || sk->src_ip6[3];
+	if (sk->bound_dev_if || sk->src_ip4)
+		return 1;
+	if (sk->family != AF_INET6)
+		return 0;
+	return sk->src_ip6[0] || sk->src_ip6[1] || sk->src_ip6[3] || (sk->src_ip6[2] && sk->src_ip6[2] != bpf_htonl(0xffff));
 }
 
 static __always_inline int connect_owned(void *ctx, struct bpf_sock *sk, const struct settings *s, const struct dial *d,
@@ -191,11 +200,13 @@ static __always_inline int connect_owned(void *ctx, struct bpf_sock *sk, const s
 static __always_inline void forget(void *ctx, struct bpf_sock *sk)
 {
 	struct conn *c = bpf_sk_storage_get(&conns, sk, NULL, 0);
-	int off = 0;
+	int off = 0, now = 0;
 
 	if (!c)
 		return;
 	if (c->user_timeout)
+		bpf_getsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &now, sizeof(now));
+	if (now && (__u32)now == c->user_timeout)
 		bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &off, sizeof(off));
 	bpf_sk_storage_delete(&conns, sk);
 }

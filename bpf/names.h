@@ -45,12 +45,18 @@ int leno_getpeername6(struct bpf_sock_addr *ctx)
 
 /* Who dials loopback has a loopback address of its own. Any other local address is shown as it is: which one the
  * program would have had on the way that it asked for is not known here. */
+static __always_inline int hides(const struct conn *c, const struct addr *own)
+{
+	return addr_is_loopback(&c->asked) && !addr_is_loopback(own) && !addr_is_any(own);
+}
+
 SEC("cgroup/getsockname4")
 int leno_getsockname4(struct bpf_sock_addr *ctx)
 {
+	struct addr own = addr_from4(ctx->user_ip4);
 	struct conn *c = claimed(ctx);
 
-	if (c && addr_is_loopback(&c->asked))
+	if (c && hides(c, &own))
 		ctx->user_ip4 = bpf_htonl(0x7f000001);
 	return 1;
 }
@@ -58,10 +64,13 @@ int leno_getsockname4(struct bpf_sock_addr *ctx)
 SEC("cgroup/getsockname6")
 int leno_getsockname6(struct bpf_sock_addr *ctx)
 {
+	__u32 w[4] = { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] };
 	struct conn *c = claimed(ctx);
+	struct addr own;
 	int v4;
 
-	if (!c || !addr_is_loopback(&c->asked))
+	__builtin_memcpy(&own, w, sizeof(w));
+	if (!c || !hides(c, &own))
 		return 1;
 	v4 = addr_is_v4(&c->asked);
 	ctx->user_ip6[0] = 0;

@@ -9,11 +9,13 @@
 
 static __always_inline void handshake_ended(struct bpf_sock_ops *ctx, struct conn *c)
 {
-	int off = 0;
+	int off = 0, now = 0;
 
 	if (!c->user_timeout)
 		return;
-	bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &off, sizeof(off));
+	bpf_getsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &now, sizeof(now));
+	if ((__u32)now == c->user_timeout)	/* else the program has set one since */
+		bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &off, sizeof(off));
 	c->user_timeout = 0;
 }
 
@@ -65,6 +67,7 @@ static __always_inline void conn_closed(struct bpf_sock_ops *ctx, struct bpf_soc
 	struct flow *f = flow_row(c->listener, c->cluster, c->endpoint);
 	__u64 ms = (bpf_ktime_get_ns() - c->since_ns) / 1000000;
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	__u64 fin;
 
 	c->phase = CONN_CLOSED;
 	active_add(c, -1);
@@ -73,9 +76,12 @@ static __always_inline void conn_closed(struct bpf_sock_ops *ctx, struct bpf_soc
 	__sync_fetch_and_add(&f->closed, 1);
 	__sync_fetch_and_add(&f->lifetime_ms_sum, ms);
 	hist_add(f->lifetime_ms, ms);
-	__sync_fetch_and_add(&f->rx_bytes, ctx->bytes_received);
-	if (tp)
-		__sync_fetch_and_add(&f->tx_bytes, tp->bytes_sent - tp->bytes_retrans);
+	if (!tp)
+		return;	/* cannot be: TCP calls us with a full socket */
+	__sync_fetch_and_add(&f->tx_bytes, tp->bytes_sent - tp->bytes_retrans);
+	/* A FIN takes a sequence number, which the kernel counts as a received byte (net/ipv4/tcp_input.c, tcp_data_queue). */
+	fin = BPF_CORE_READ((struct sock *)tp, __sk_common.skc_flags) >> SOCK_DONE & 1;
+	__sync_fetch_and_add(&f->rx_bytes, ctx->bytes_received - fin);
 }
 
 SEC("sockops")

@@ -23,7 +23,12 @@ struct sock_cgroup_data {
 	struct cgroup *cgroup;
 } CO_RE;
 
+struct sock_common {
+	unsigned long skc_flags;
+} CO_RE;
+
 struct sock {
+	struct sock_common __sk_common;
 	struct sock_cgroup_data sk_cgrp_data;
 	int sk_err;
 } CO_RE;

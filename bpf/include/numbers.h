@@ -10,6 +10,9 @@
 #define ENETUNREACH 101
 
 #define SOCK_STREAM 1
+#define SOCK_DONE 1	/* bit of sk_flags: the peer's FIN was received (include/net/sock.h, enum sock_flags) */
+#define AF_INET6 10
+#define LOOPBACK_IFINDEX 1
 #define IPPROTO_TCP 6
 #define TCP_USER_TIMEOUT 18
 
