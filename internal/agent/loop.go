@@ -37,33 +37,47 @@ func (a *Agent) round() bool {
 	a.mu.Unlock()
 	a.up.Set(next.config)
 	next.hosts = a.up.Hosts()
-	in := table.Input{Config: next.config, Hosts: next.hosts, Mode: a.o.Tier}
-	if a.kernel != nil {
-		in.Busy = a.kernel.Busy()
-		if next.tables == nil {
-			next.tables = a.kernel.Recovered()
-		}
-	}
-	ok := true
-	tables, err := table.Compile(next.tables, in)
+	err := a.compile(&next)
 	if err == nil {
-		next.tables = tables
 		// First the agent's own sockets, then the kernel that may send connections to them.
 		next.bindErrors = a.proxy.Update(next.config, next.hosts)
 		if a.kernel != nil {
-			err = a.kernel.Apply(tables)
+			err = a.kernel.Apply(next.tables)
 		}
 	}
 	if err != nil {
 		next.lastError = err.Error()
-		ok = false
 	}
 	a.mu.Lock()
 	before := a.current
 	a.current = next
 	a.mu.Unlock()
 	a.report(before, next)
-	return ok
+	return err == nil
+}
+
+// compile replaces next.tables by those for next's configuration and hosts.
+func (a *Agent) compile(next *current) error {
+	in := table.Input{Config: next.config, Hosts: next.hosts, Mode: a.o.Tier}
+	prev := next.tables
+	if a.kernel != nil {
+		in.Busy = a.kernel.Busy()
+		if prev == nil {
+			var err error
+			if prev, err = a.kernel.Recovered(next.config); err != nil {
+				return err
+			}
+		}
+	}
+	tables, err := table.Compile(prev, in)
+	if err != nil {
+		return err
+	}
+	next.tables = tables
+	if a.kernel != nil {
+		a.kernel.Reserve(tables)
+	}
+	return nil
 }
 
 // report logs what a round changed for the worse or the better.

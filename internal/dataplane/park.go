@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/leno-mesh/leno/internal/kern"
+	"github.com/leno-mesh/leno/internal/table"
+)
+
+// Parking is a listening socket in some network namespace, to which connects of one listener that need the agent are sent.
+type Parking struct {
+	Scope    string // mesh.Scope.Cgroup
+	Listener string // mesh.Listener.Name
+	Netns    uint64 // cookie
+	Socket   net.Listener
+}
+
+// Parked delivers sockets to be served. They are closed by the dataplane when their listener or namespace goes.
+func (d *Dataplane) Parked() <-chan Parking { return d.parked }
+
+type parkKey struct {
+	netns    uint64
+	listener uint32
+	v6       bool
+}
+
+type parkSocket struct {
+	socket net.Listener
+	rows   []kern.CParkKey
+}
+
+func (p *parkSocket) close() { _ = p.socket.Close() } // the proxy may have closed it already
+
+// namespace is one network namespace with managed programs; fd is open for entering it.
+type namespace struct {
+	cookie uint64
+	fd     *os.File
+}
+
+// park keeps one agent socket per namespace and listener that may need it.
+func (d *Dataplane) park(ctx context.Context) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.rescan:
+		case <-tick.C:
+		}
+		d.setMissing("agent listeners", d.parkOnce(ctx))
+	}
+}
+
+func (d *Dataplane) parkOnce(ctx context.Context) error {
+	d.mu.Lock()
+	t := d.applied
+	d.mu.Unlock()
+	if t == nil {
+		return nil
+	}
+	var unbound []*table.Listener
+	for _, l := range t.Listeners {
+		if !l.Bound && l.Tombstone == "" {
+			unbound = append(unbound, l)
+		}
+	}
+	var spaces []namespace
+	if len(unbound) > 0 {
+		var err error
+		if spaces, err = d.namespaces(t.Scopes); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		for _, s := range spaces {
+			s.fd.Close()
+		}
+	}()
+	var errs []error
+	want := map[parkKey]bool{}
+	for _, s := range spaces {
+		for _, l := range unbound {
+			for _, v6 := range families(l) {
+				k := parkKey{s.cookie, l.ID, v6}
+				want[k] = true
+				errs = append(errs, d.ensurePark(ctx, s, k, l, t))
+			}
+		}
+	}
+	d.dropParks(want)
+	return errors.Join(errs...)
+}
+
+// families says which sockets a listener needs: an IPv4 one, an IPv6 one, or both.
+func families(l *table.Listener) []bool {
+	switch {
+	case l.Address.Addr().Is4():
+		return []bool{false}
+	case l.V4Compat:
+		return []bool{false, true}
+	default:
+		return []bool{true}
+	}
+}
+
+// ensurePark opens the socket if it is not there, hands it to the proxy and then shows it to the kernel.
+func (d *Dataplane) ensurePark(ctx context.Context, s namespace, k parkKey, l *table.Listener, t *table.Tables) error {
+	d.mu.Lock()
+	_, ok := d.parks[k]
+	d.mu.Unlock()
+	if ok {
+		return nil
+	}
+	socket, err := listenIn(s.fd, k.v6)
+	if err != nil {
+		return fmt.Errorf("listener %s has no agent socket in network namespace %d: %w", l.Name, s.cookie, err)
+	}
+	p := Parking{Scope: scopePath(t, l.Scope), Listener: l.Name, Netns: s.cookie, Socket: socket}
+	select {
+	case <-ctx.Done():
+		return socket.Close()
+	case d.parked <- p:
+	}
+	ps := &parkSocket{socket: socket}
+	addr := socket.Addr().(*net.TCPAddr).AddrPort()
+	row := kern.CPark{Addr: addr16(addr.Addr()), Port: addr.Port()}
+	for _, family := range []uint32{4, 6} {
+		// An IPv6 socket cannot serve an IPv4 sockaddr; an IPv4 one serves v4-mapped dials, unless there is an IPv6 one.
+		if (family == 4 && k.v6) || (family == 6 && !k.v6 && l.V4Compat) {
+			continue
+		}
+		rk := kern.CParkKey{Netns: k.netns, Listener: k.listener, Family: family}
+		if err := d.objs.Parks.Update(&rk, &row, ebpf.UpdateAny); err != nil {
+			ps.close()
+			return fmt.Errorf("show the agent's socket to the kernel: %w", err)
+		}
+		ps.rows = append(ps.rows, rk)
+	}
+	d.mu.Lock()
+	if d.parks == nil { // closed meanwhile
+		ps.close()
+	} else {
+		d.parks[k] = ps
+	}
+	d.mu.Unlock()
+	return nil
+}
+
+func scopePath(t *table.Tables, id uint32) string {
+	for _, s := range t.Scopes {
+		if s.ID == id {
+			return s.Cgroup
+		}
+	}
+	return ""
+}
+
+// dropParks closes the sockets that nothing needs, and removes rows that an earlier agent left.
+func (d *Dataplane) dropParks(want map[parkKey]bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	live := map[kern.CParkKey]bool{}
+	for k, p := range d.parks {
+		if want[k] {
+			for _, r := range p.rows {
+				live[r] = true
+			}
+			continue
+		}
+		p.close()
+		delete(d.parks, k)
+	}
+	var k kern.CParkKey
+	var v kern.CPark
+	var gone []kern.CParkKey
+	for it := d.objs.Parks.Iterate(); it.Next(&k, &v); {
+		if !live[k] {
+			gone = append(gone, k)
+		}
+	}
+	for i := range gone {
+		// It may have gone by itself; a row that stays leads to a closed port and is refused there.
+		_ = d.objs.Parks.Delete(&gone[i])
+	}
+}
+
+// namespaces lists the network namespaces of the programs in the scopes' cgroups, and the agent's own.
+func (d *Dataplane) namespaces(scopes []*table.Scope) ([]namespace, error) {
+	own, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("open the own network namespace: %w", err)
+	}
+	all := []namespace{{d.netns, own}}
+	seen := map[uint64]bool{inode("/proc/self/ns/net"): true}
+	for _, cgroup := range outermost(scopes) {
+		// Cgroups and processes vanish while we look; whoever is left is found.
+		_ = filepath.WalkDir(filepath.Join(d.o.CgroupRoot, cgroup), func(path string, e os.DirEntry, err error) error {
+			if err != nil || !e.IsDir() {
+				return nil
+			}
+			for _, pid := range procs(path) {
+				ns := "/proc/" + strconv.Itoa(pid) + "/ns/net"
+				id := inode(ns)
+				if id == 0 || seen[id] {
+					continue
+				}
+				seen[id] = true
+				if s, err := openNamespace(ns); err == nil {
+					all = append(all, s)
+				}
+			}
+			return nil
+		})
+	}
+	return all, nil
+}
+
+func inode(path string) uint64 {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return 0
+	}
+	return st.Ino
+}
+
+func procs(cgroup string) []int {
+	b, err := os.ReadFile(filepath.Join(cgroup, "cgroup.procs"))
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
+		if pid, err := strconv.Atoi(s.Text()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func openNamespace(path string) (namespace, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return namespace{}, err
+	}
+	s := namespace{fd: f}
+	if err = inNamespace(f, func() error { s.cookie, err = netnsCookie(); return err }); err != nil {
+		f.Close()
+	}
+	return s, err
+}
+
+// inNamespace runs fn on a thread inside the namespace; the thread ends with it, so that it never serves anybody else.
+func inNamespace(ns *os.File, fn func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the runtime ends the thread with this goroutine
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("enter the network namespace: %w", err)
+			return
+		}
+		done <- fn()
+	}()
+	return <-done
+}
+
+// listenIn opens a listening socket on a loopback address of the namespace.
+func listenIn(ns *os.File, v6 bool) (l net.Listener, err error) {
+	network, ip := "tcp4", netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if v6 {
+		network, ip = "tcp6", netip.IPv6Loopback()
+	}
+	lc := net.ListenConfig{}
+	// Plain TCP: the other end is plain TCP too, and MPTCP sockets cost more.
+	lc.SetMultipathTCP(false)
+	err = inNamespace(ns, func() error {
+		l, err = lc.Listen(context.Background(), network, netip.AddrPortFrom(ip, 0).String())
+		return err
+	})
+	return l, err
+}
