@@ -30,6 +30,14 @@ type Tables struct {
 	Clusters  []*Cluster  // ordered by ID; only those that a socket-tier listener uses
 	// Reasons explains the tier of every listener and route, in configuration order.
 	Reasons []Reason
+
+	// sources are what the clusters' rows were made from: the same source makes the same row.
+	sources map[mesh.ClusterID]source
+}
+
+type source struct {
+	cluster *mesh.Cluster
+	hosts   *mesh.HostSet
 }
 
 // Scope is a managed cgroup subtree. IDs start at 1.

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package table
+
+import (
+	"fmt"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+)
+
+// Bounds of one row in the kernel (bpf/types.h: LENO_MAX_SLOTS less its head, LENO_MAX_SHARES).
+const (
+	maxSlots   = 4095
+	maxShares  = 128
+	maxChoices = 16
+)
+
+// choice is the tier of one listener.
+type choice struct {
+	tier      Tier
+	why       string
+	tombstone string
+}
+
+// choose decides where a listener is carried. The rule: the socket tier only where the outcome equals Envoy's.
+func (c *compiler) choose(sc *mesh.Scope, l *mesh.Listener) choice {
+	wantsSocket := l.Tier == "socket" || c.in.Mode == ModeSocket
+	switch {
+	case l.Tombstone != "":
+		return choice{TierSocket, "every connect fails: " + l.Tombstone, l.Tombstone}
+	case c.in.Mode == ModeProxy:
+		return choice{tier: TierProxy, why: "asked for by --tier=proxy"}
+	case l.Tier == "proxy" && c.in.Mode != ModeSocket:
+		return choice{tier: TierProxy, why: "asked for by the listener's metadata"}
+	case l.HTTP != nil && sc.RouteConfig(l.HTTP) == nil:
+		why := "waits for route configuration " + l.HTTP.RDS
+		return choice{TierProxy, why, why}
+	}
+	why := c.whyProxy(sc, l)
+	switch {
+	case why == "":
+		return choice{tier: TierSocket, why: "a TCP listener whose clusters the kernel balances exactly: placed at connect()"}
+	case wantsSocket:
+		// The listener asked for what cannot be done exactly: nothing else may serve it.
+		return choice{TierProxy, why, "asked for the socket tier, but " + why}
+	default:
+		return choice{tier: TierProxy, why: why}
+	}
+}
+
+// whyProxy says in words what the socket tier cannot do exactly for this listener; empty: it can do all.
+func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
+	switch t := l.TCP; {
+	case l.HTTP != nil:
+		return "http_connection_manager: each request is decided on its own, in the agent"
+	case t.IdleTimeoutSet:
+		return "tcp_proxy.idle_timeout is set: only the agent sees when a connection is idle"
+	case t.MaxConnectAttempts > 1:
+		return fmt.Sprintf("tcp_proxy.max_connect_attempts is %d: only the agent can try another host", t.MaxConnectAttempts)
+	case len(t.Clusters) > maxShares:
+		return fmt.Sprintf("%d weighted clusters: the kernel holds %d", len(t.Clusters), maxShares)
+	}
+	for _, w := range l.TCP.Clusters {
+		m := sc.Cluster(w.Name)
+		if m == nil || m.Tombstone != "" {
+			continue // its share is refused, in any tier
+		}
+		if why := clusterNeedsProxy(l, m, c.in.Hosts.Set(mesh.ClusterID{Scope: sc.Cgroup, Name: w.Name}).Usable); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, usable []*mesh.Host) string {
+	if len(usable) == 0 {
+		return "" // nothing to balance: refused in any tier
+	}
+	otherFamily := 0
+	for _, h := range usable {
+		if h.Address.Addr().Is4() != l.Address.Addr().Is4() {
+			otherFamily++
+		}
+	}
+	switch slots := ringLength(m, usable); {
+	case m.Policy == mesh.LeastRequest && !equalWeights(usable):
+		return fmt.Sprintf("cluster %s: LEAST_REQUEST with unequal weights is scheduled in the agent", m.Name)
+	case m.Policy == mesh.LeastRequest && m.ChoiceCount > maxChoices:
+		return fmt.Sprintf("cluster %s: choice_count %d: the kernel compares at most %d", m.Name, m.ChoiceCount, maxChoices)
+	case slots > maxSlots:
+		return fmt.Sprintf("cluster %s: its weights need a schedule of %d slots, the kernel holds %d", m.Name, slots, maxSlots)
+	case otherFamily == len(usable) && !l.V4Compat:
+		return fmt.Sprintf("cluster %s: its endpoints are of another address family than the listener", m.Name)
+	}
+	return ""
+}
