@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -36,7 +37,15 @@ func shape(f field) string {
 			return "(ms)"
 		}
 	}
-	return f.value
+	return plain(f.value)
+}
+
+// plain keeps a recording readable text: a line with other bytes is written with escapes.
+func plain(s string) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, control) {
+		return s
+	}
+	return strconv.QuoteToASCII(s)
 }
 
 // normalFields writes fields in normal form: sorted by name, order kept within one name, hop-by-hop left out.
@@ -55,7 +64,7 @@ func normalBody(b *strings.Builder, mark string, body []byte) {
 	if len(body) == 0 {
 		return
 	}
-	if len(body) > 1024 || !utf8.Valid(body) || bytes.ContainsFunc(body, control) {
+	if len(body) > 512 || !utf8.Valid(body) || bytes.ContainsFunc(body, control) {
 		fmt.Fprintf(b, "%s| (%d bytes, sha256 %.8x)\n", mark, len(body), sha256.Sum256(body))
 		return
 	}
@@ -80,7 +89,7 @@ func normalResponse(b *strings.Builder, m *message) {
 }
 
 func normalSeen(b *strings.Builder, s *seen) {
-	fmt.Fprintf(b, "> %s %s\n", s.upstream, s.request.start)
+	fmt.Fprintf(b, "> %s %s\n", s.upstream, plain(s.request.start))
 	normalFields(b, ">", s.request.fields)
 	if s.unread {
 		fmt.Fprintln(b, ">| (not read)")

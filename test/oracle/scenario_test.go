@@ -137,7 +137,9 @@ func parseSteps(text string) ([]step, error) {
 	}
 	seen := map[string]bool{}
 	for i := range steps {
-		steps[i].text = strings.TrimRight(steps[i].text, "\n") + "\n"
+		if !steps[i].raw {
+			steps[i].text = strings.TrimRight(steps[i].text, "\n") + "\n"
+		}
 		if seen[steps[i].label] {
 			return nil, fmt.Errorf("requests, line %d: a second step %q", steps[i].line, steps[i].label)
 		}

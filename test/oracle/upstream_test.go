@@ -160,7 +160,8 @@ type answer struct {
 	interim                []string
 	delay, gap             time.Duration
 	chunked, close, early  bool
-	reset, cut, bare       bool
+	reset, hangup          bool
+	cut, bare              bool
 }
 
 func parseAnswer(text string) (answer, error) {
@@ -200,6 +201,8 @@ func parseAnswer(text string) (answer, error) {
 			a.early = true
 		case "reset":
 			a.reset = true
+		case "hangup":
+			a.hangup = true
 		case "cut":
 			a.cut = true
 		case "bare":
@@ -221,6 +224,8 @@ func (a *answer) write(c *net.TCPConn, method string) bool {
 	}
 	if a.reset {
 		c.SetLinger(0)
+	}
+	if a.reset || a.hangup {
 		return false
 	}
 	for _, i := range a.interim {
@@ -304,6 +309,11 @@ func echo(c *net.TCPConn, r *bufio.Reader, name string) {
 			if n, err := parseSize(strings.TrimSpace(size)); err == nil {
 				c.Write(append(pattern(n), '\n'))
 				continue
+			}
+		}
+		if delay, ok := strings.CutPrefix(line, "delay "); ok {
+			if d, err := time.ParseDuration(strings.TrimSpace(delay)); err == nil {
+				time.Sleep(d) // what the scenario asks for: a slow upstream
 			}
 		}
 		fmt.Fprintf(c, "%s: %s", name, line)

@@ -197,6 +197,9 @@ func (w *world) answerName(rw dns.ResponseWriter, q *dns.Msg) {
 			continue
 		}
 		known = true
+		if txt, ok := rr.(*dns.TXT); ok && txt.Txt[0] == "servfail" {
+			m.Rcode = dns.RcodeServerFailure
+		}
 		if rr.Header().Rrtype == q.Question[0].Qtype {
 			m.Answer = append(m.Answer, dns.Copy(rr))
 		}
