@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+)
+
+// Options of the resolver.
+type Options struct {
+	Log *slog.Logger // required
+	// ResolvConf names the servers for clusters that name none; default /etc/resolv.conf. Read at each query.
+	ResolvConf string
+	// HostsFile is looked at before any server; default /etc/hosts.
+	HostsFile string
+}
+
+// Upstream follows a configuration and publishes where its endpoints are. Safe for concurrent use.
+type Upstream struct {
+	o       Options
+	changed chan struct{}
+	wake    chan struct{} // the desired clusters changed; capacity 1
+
+	mu    sync.Mutex
+	cfg   *mesh.Config
+	hosts *mesh.Hosts
+	built map[mesh.ClusterID]built
+	names map[nameKey]*name // what is resolved now
+}
+
+// built remembers what a set was made from.
+type built struct {
+	cluster *mesh.Cluster
+	set     *mesh.HostSet
+}
+
+// New returns an Upstream that knows nothing yet.
+func New(o Options) *Upstream {
+	if o.ResolvConf == "" {
+		o.ResolvConf = "/etc/resolv.conf"
+	}
+	if o.HostsFile == "" {
+		o.HostsFile = "/etc/hosts"
+	}
+	return &Upstream{o: o, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), cfg: &mesh.Config{},
+		hosts: &mesh.Hosts{}, built: map[mesh.ClusterID]built{}, names: map[nameKey]*name{}}
+}
+
+// Set says which clusters are wanted. What needs no resolving is visible in Hosts when Set returns.
+func (u *Upstream) Set(cfg *mesh.Config) {
+	u.mu.Lock()
+	if u.cfg != cfg {
+		u.cfg = cfg
+		u.rebuild(nil)
+	}
+	u.mu.Unlock()
+	signal(u.wake)
+}
+
+// Hosts returns the newest members of all clusters.
+func (u *Upstream) Hosts() *mesh.Hosts {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.hosts
+}
+
+// Changed is signalled when resolving changed Hosts. One reader.
+func (u *Upstream) Changed() <-chan struct{} { return u.changed }
+
+// Run resolves names until ctx ends.
+func (u *Upstream) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		u.reconcile(ctx, &running)
+		select {
+		case <-ctx.Done():
+			u.stopAll()
+			return nil
+		case <-u.wake:
+		}
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // the last signal was not taken yet and covers this one
+	}
+}
+
+// rebuild publishes new Hosts; sets whose cluster and addresses did not change keep their pointers. dirty, if not nil,
+// are the names whose answers changed. Called with mu held; reports whether anything changed.
+func (u *Upstream) rebuild(dirty map[nameKey]bool) bool {
+	sets := map[mesh.ClusterID]*mesh.HostSet{}
+	next := map[mesh.ClusterID]built{}
+	changed := len(u.hosts.Sets) == 0
+	for _, sc := range u.cfg.Scopes {
+		for _, c := range sc.Clusters {
+			id := mesh.ClusterID{Scope: sc.Cgroup, Name: c.Name}
+			old, ok := u.built[id]
+			set := old.set
+			if !ok || old.cluster != c || usesAny(c, dirty) {
+				set = u.members(c)
+				if ok && sameSet(old.set, set) {
+					set = old.set
+				} else {
+					changed = true
+				}
+			}
+			next[id] = built{c, set}
+			sets[id] = set
+		}
+	}
+	changed = changed || len(sets) != len(u.hosts.Sets)
+	u.built = next
+	if changed {
+		u.hosts = &mesh.Hosts{Sets: sets}
+	}
+	return changed
+}
+
+func usesAny(c *mesh.Cluster, dirty map[nameKey]bool) bool {
+	for _, k := range namesOf(c) {
+		if dirty[k] {
+			return true
+		}
+	}
+	return false
+}
+
+// members makes the set of one cluster from its load assignment and what its names stand for.
+func (u *Upstream) members(c *mesh.Cluster) *mesh.HostSet {
+	set := &mesh.HostSet{Ready: true}
+	if c.Tombstone != "" {
+		return set
+	}
+	if c.Endpoints == nil {
+		set.Ready = false
+		return set
+	}
+	seen := map[netip.AddrPort]bool{}
+	add := func(e *mesh.Endpoint, a netip.AddrPort) {
+		if seen[a] {
+			return
+		}
+		seen[a] = true
+		hostname := e.Hostname
+		if hostname == "" {
+			hostname = e.Host
+		}
+		set.All = append(set.All, &mesh.Host{Address: a, Hostname: hostname, Weight: max(e.Weight, 1), Health: e.Health})
+	}
+	for i := range c.Endpoints.Endpoints {
+		e := &c.Endpoints.Endpoints[i]
+		if e.Host == "" {
+			add(e, netip.AddrPortFrom(e.Address.Addr().Unmap(), e.Address.Port()))
+			continue
+		}
+		n := u.names[keyOf(c, e.Host)]
+		if n == nil || !n.answered {
+			set.Ready = false
+			continue
+		}
+		for j, ip := range n.addrs {
+			if c.Discovery == mesh.LogicalDNS && j > 0 {
+				break // one logical host: new connections go to the newest first answer
+			}
+			add(e, netip.AddrPortFrom(ip, e.Port))
+		}
+	}
+	applyPanic(set, c.PanicThreshold)
+	return set
+}
+
+// applyPanic fills Usable: the healthy hosts, or all when fewer than the threshold are healthy
+// (Envoy: intro/arch_overview/upstream/load_balancing/panic_threshold).
+func applyPanic(set *mesh.HostSet, threshold float64) {
+	healthy := make([]*mesh.Host, 0, len(set.All))
+	for _, h := range set.All {
+		if h.Health == mesh.Healthy {
+			healthy = append(healthy, h)
+		}
+	}
+	if n := len(set.All); n > 0 && float64(len(healthy))*100 < threshold*float64(n) {
+		set.Panic, set.Usable = true, set.All
+		return
+	}
+	set.Usable = healthy
+}
+
+func sameSet(a, b *mesh.HostSet) bool {
+	if a.Ready != b.Ready || a.Panic != b.Panic || len(a.All) != len(b.All) || len(a.Usable) != len(b.Usable) {
+		return false
+	}
+	for i := range a.All {
+		if *a.All[i] != *b.All[i] {
+			return false
+		}
+	}
+	return true
+}
