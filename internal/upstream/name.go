@@ -160,4 +160,3 @@ func (u *Upstream) failed(k nameKey, n *name) {
 		signal(u.changed)
 	}
 }
-
