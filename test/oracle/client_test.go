@@ -228,7 +228,7 @@ func (p *player) http(st step) (string, error) {
 		go send()
 	}
 	var b strings.Builder
-	for {
+	for n := 1; ; {
 		m, err := readHead(p.conn.r)
 		if err != nil {
 			fmt.Fprintf(&b, "< %s\n", outcome(err))
@@ -244,7 +244,9 @@ func (p *player) http(st step) (string, error) {
 			continue
 		}
 		p.finish(&b, m, method)
-		break
+		if n++; n > st.answers || p.conn == nil {
+			break
+		}
 	}
 	if waits {
 		return b.String(), nil
@@ -325,6 +327,13 @@ func (p *player) dialog(st step) (string, error) {
 	if st.wait > 0 {
 		return p.idle(st.wait), nil
 	}
+	end := func(err error) {
+		how := outcome(err)
+		if b.Len() == 0 && (how == "(closed)" || how == "(reset)") {
+			how = "(ended)" // whether bytes of ours made a reset of it is chance
+		}
+		fmt.Fprintf(&b, "< %s\n", how)
+	}
 	defer p.drop()
 	for _, line := range strings.Split(strings.TrimSpace(st.text), "\n") {
 		word, arg, _ := strings.Cut(line, " ")
@@ -334,7 +343,7 @@ func (p *player) dialog(st step) (string, error) {
 			continue
 		case ">":
 			if _, err := io.WriteString(p.conn, arg+"\n"); err != nil {
-				fmt.Fprintf(&b, "< %s\n", outcome(err))
+				end(err)
 				return b.String(), nil
 			}
 		case "shut":
@@ -350,7 +359,7 @@ func (p *player) dialog(st step) (string, error) {
 			got, err := io.ReadFull(p.conn.r, body)
 			normalBody(&b, "<", body[:got])
 			if err != nil {
-				fmt.Fprintf(&b, "< %s\n", outcome(err))
+				end(err)
 			}
 			continue
 		case "end":
@@ -364,7 +373,7 @@ func (p *player) dialog(st step) (string, error) {
 				fmt.Fprintf(&b, "< %s\n", strings.TrimSuffix(got, "\n"))
 			}
 			if err != nil {
-				fmt.Fprintf(&b, "< %s\n", outcome(err))
+				end(err)
 				return b.String(), nil
 			}
 			if !all {

@@ -39,6 +39,7 @@ type exchange struct {
 	tcp, stats, raw        bool
 	keep, fresh            bool
 	times, parallel        int
+	answers                int
 	random, countConns     bool
 	until                  string
 	body, head             int
@@ -149,7 +150,7 @@ func parseSteps(text string) ([]step, error) {
 }
 
 func (e *exchange) read(options map[string]string) error {
-	*e = exchange{to: "web", address: "127.0.0.1", times: 1}
+	*e = exchange{to: "web", address: "127.0.0.1", times: 1, answers: 1}
 	for k, v := range options {
 		var err error
 		switch k {
@@ -175,6 +176,8 @@ func (e *exchange) read(options map[string]string) error {
 			e.until = v
 		case "times":
 			e.times, err = strconv.Atoi(v)
+		case "answers":
+			e.answers, err = strconv.Atoi(v)
 		case "parallel":
 			e.parallel, err = strconv.Atoi(v)
 		case "body":
