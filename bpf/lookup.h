@@ -109,17 +109,16 @@ static __always_inline struct owner owner_at(const struct listener_key *key)
 	return o;
 }
 
-/* Exact before wildcard; this namespace before every namespace. */
+/* Exact before wildcard, 0.0.0.0 before [::], this namespace before every namespace. */
 static __always_inline struct owner owner_of(const struct dial *d)
 {
 	struct listener_key key = { .scope = d->scope, .port = d->port };
+	const struct addr any6 = {}, any4 = addr_from4(0);
 	struct owner o = {};
 
-	for (int i = 0; i < 4; i++) {
-		struct addr any = {};
-
+	for (int i = 0; i < 6; i++) {
 		key.netns = i & 1 ? 0 : d->netns;
-		key.addr = i < 2 ? d->addr : any;
+		key.addr = i < 2 ? d->addr : i < 4 ? any4 : any6;
 		o = owner_at(&key);
 		if (o.stale)
 			return o;

@@ -16,10 +16,11 @@ struct addr {
 	__u8 ip[16];
 };
 
-/* A connect is looked up as (scope, netns, address, port), then with netns 0, then with the unspecified address. */
+/* A connect is looked up as (scope, netns, address, port), then with netns 0, then with the unspecified addresses:
+ * 0.0.0.0 (v4-mapped, IPv4 only), then [::]. */
 struct listener_key {
 	__u64 netns;	/* network namespace cookie; 0: every namespace of the scope */
-	struct addr addr;	/* all zero: any address (see LISTENER_LOCAL_ONLY) */
+	struct addr addr;	/* unspecified: any address (see LISTENER_LOCAL_ONLY) */
 	__u32 scope;
 	__u16 port;	/* host order */
 	__u16 pad;
@@ -140,7 +141,7 @@ struct conn {
 	enum conn_phase phase;
 	__u16 asked_port;	/* host order */
 	__u16 family;	/* 4 or 6: that of the dialled address (v4-mapped is 6) */
-	__u32 user_timeout;	/* 1: TCP_USER_TIMEOUT is ours and goes back to 0 when the handshake ends */
+	__u32 user_timeout;	/* ms; not 0: TCP_USER_TIMEOUT is ours and goes back to 0 when the handshake ends */
 };
 
 /* Counters of one (listener, cluster, endpoint). Row 0,0,0 takes what found no room. */

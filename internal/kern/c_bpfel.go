@@ -13,6 +13,11 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type CAddr struct {
+	_  structs.HostLayout
+	Ip [16]uint8
+}
+
 type CClusterFlag uint32
 
 const (
@@ -36,11 +41,8 @@ type CClusterName struct {
 }
 
 type CClusterSlot struct {
-	_    structs.HostLayout
-	Addr struct {
-		_  structs.HostLayout
-		Ip [16]uint8
-	}
+	_        structs.HostLayout
+	Addr     CAddr
 	Endpoint uint32
 	Port     uint16
 	Pad      uint16
@@ -49,11 +51,8 @@ type CClusterSlot struct {
 }
 
 type CConn struct {
-	_     structs.HostLayout
-	Asked struct {
-		_  structs.HostLayout
-		Ip [16]uint8
-	}
+	_           structs.HostLayout
+	Asked       CAddr
 	SinceNs     uint64
 	Listener    uint32
 	Cluster     uint32
@@ -146,10 +145,7 @@ const (
 type CListenerKey struct {
 	_     structs.HostLayout
 	Netns uint64
-	Addr  struct {
-		_  structs.HostLayout
-		Ip [16]uint8
-	}
+	Addr  CAddr
 	Scope uint32
 	Port  uint16
 	Pad   uint16
@@ -158,18 +154,12 @@ type CListenerKey struct {
 type CLocalKey struct {
 	_     structs.HostLayout
 	Netns uint64
-	Addr  struct {
-		_  structs.HostLayout
-		Ip [16]uint8
-	}
+	Addr  CAddr
 }
 
 type CPark struct {
 	_    structs.HostLayout
-	Addr struct {
-		_  structs.HostLayout
-		Ip [16]uint8
-	}
+	Addr CAddr
 	Port uint16
 	Pad  [3]uint16
 }
