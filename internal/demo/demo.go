@@ -137,11 +137,11 @@ func (d *Demo) startServers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l := linkIn(subnet, i, fmt.Sprintf("lenod%d-%d", os.Getpid()%10_000_000, i))
+		l := LinkIn(subnet, i, fmt.Sprintf("lenod%d-%d", os.Getpid()%10_000_000, i))
+		d.links = append(d.links, l)
 		if err := l.Up(p.cmd.Process.Pid); err != nil {
 			return err
 		}
-		d.links = append(d.links, l)
 		at := netip.AddrPortFrom(l.There.Addr(), listen)
 		d.files.servers[name] = at
 		if err := d.until(ctx, p, name+" answers", func() bool { return answers(at) }); err != nil {

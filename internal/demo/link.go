@@ -112,8 +112,8 @@ func FreeSubnet() (netip.Prefix, error) {
 	return netip.Prefix{}, errors.New("all of 10.213.0.0/16 is routed here: the demo finds no addresses for its services")
 }
 
-// linkIn is the i-th /30 of a /24: the first host address is here, the second there. i is 0 to 63.
-func linkIn(subnet netip.Prefix, i int, name string) Link {
+// LinkIn is the i-th /30 of a /24: the first host address is here, the second there. i is 0 to 63.
+func LinkIn(subnet netip.Prefix, i int, name string) Link {
 	b := subnet.Addr().As4()
 	at := func(n int) netip.Prefix {
 		b[3] = byte(4*i + n)

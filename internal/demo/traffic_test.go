@@ -63,7 +63,7 @@ func TestClient(t *testing.T) {
 				t.Errorf("the %s server ended with %v", s.service, err)
 			}
 		})
-		l := linkIn(subnet, i, fmt.Sprintf("lenot%d-%d", os.Getpid()%10_000_000, i))
+		l := LinkIn(subnet, i, fmt.Sprintf("lenot%d-%d", os.Getpid()%10_000_000, i))
 		if err := l.Up(cmd.Process.Pid); err != nil {
 			t.Fatal(err)
 		}
