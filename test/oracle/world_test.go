@@ -210,8 +210,20 @@ func (w *world) answerName(rw dns.ResponseWriter, q *dns.Msg) {
 	rw.WriteMsg(m)
 }
 
+// hideHost replaces the machine's own addresses, one of which Envoy takes for a client on loopback.
+func hideHost(text string) string {
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if ip, ok := a.(*net.IPNet); ok && !ip.IP.IsLoopback() && ip.IP.To4() != nil {
+			text = strings.ReplaceAll(text, ip.IP.String(), "(this host)")
+		}
+	}
+	return text
+}
+
 // hidePorts replaces ports of this run by their names, so that two runs can be compared.
 func (w *world) hidePorts(text string) string {
+	text = hideHost(text)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, p := range w.ports {
