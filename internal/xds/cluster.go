@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xds
+
+import (
+	"net/netip"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	leastv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/least_request/v3"
+	randomv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/random/v3"
+	robinv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/round_robin/v3"
+	caresv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/network/dns_resolver/cares/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3" // a type that files name
+	httpoptsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+)
+
+// clusterResource is one decoded cluster. Immutable; for EDS the endpoints come later.
+type clusterResource struct {
+	cluster     *mesh.Cluster
+	eds         fileSource
+	edsPath     string // proto path of the config source
+	serviceName string
+}
+
+func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings) {
+	var p clusterv3.Cluster
+	f := r.read(n, &p, "cluster")
+	c := &mesh.Cluster{
+		Name:                     p.GetName(),
+		AltStatName:              p.GetAltStatName(),
+		Discovery:                discovery(&p, f),
+		ChoiceCount:              max(2, uint32Or(p.GetLeastRequestLbConfig().GetChoiceCount(), 2)),
+		ConnectTimeout:           duration(p.GetConnectTimeout(), 5*time.Second, "connect_timeout", f),
+		Breakers:                 breakers(p.GetCircuitBreakers(), "circuit_breakers", f),
+		PanicThreshold:           50,
+		DNS:                      dns(&p, f),
+		IdleTimeout:              time.Hour,
+		ViaAPI:                   viaAPI,
+		MaxRequestsPerConnection: uint32Or(p.GetMaxRequestsPerConnection(), 0), //nolint:staticcheck // deprecated, still used
+	}
+	if t := p.GetCommonLbConfig().GetHealthyPanicThreshold(); t != nil {
+		c.PanicThreshold = t.GetValue()
+	}
+	balancing(&p, c, f)
+	upstreamHTTP(&p, c, f)
+	out := &clusterResource{cluster: c}
+	// A tombstone keeps what is known of the cluster, so that status can show it.
+	f.unit("", func(reason string) { c.Tombstone = reason })
+	if c.Discovery == mesh.EDS {
+		out.edsSource(&p, f)
+	} else {
+		inlineEndpoints(&p, c, f)
+	}
+	f.bury()
+	return out, f
+}
+
+func discovery(p *clusterv3.Cluster, f *findings) mesh.Discovery {
+	switch p.GetType() {
+	case clusterv3.Cluster_STATIC:
+		return mesh.Static
+	case clusterv3.Cluster_STRICT_DNS:
+		return mesh.StrictDNS
+	case clusterv3.Cluster_LOGICAL_DNS:
+		return mesh.LogicalDNS
+	case clusterv3.Cluster_EDS:
+		return mesh.EDS
+	}
+	f.refused("type", "%s is not supported: leno accepts STATIC, STRICT_DNS, LOGICAL_DNS and EDS", p.GetType())
+	return mesh.Static
+}
+
+func (out *clusterResource) edsSource(p *clusterv3.Cluster, f *findings) {
+	e := p.GetEdsClusterConfig()
+	if e == nil {
+		f.invalid("eds_cluster_config", "a cluster of type EDS needs one, with eds_config")
+		return
+	}
+	if p.GetLoadAssignment() != nil {
+		f.invalid("load_assignment", "cannot be given for a cluster of type EDS")
+	}
+	out.edsPath = "eds_cluster_config.eds_config"
+	if e.GetEdsConfig() == nil {
+		f.invalid(out.edsPath, "is missing: it names the file with the endpoints")
+		return
+	}
+	out.eds = configSource(e.GetEdsConfig(), out.edsPath, f)
+	if out.serviceName = e.GetServiceName(); out.serviceName == "" {
+		out.serviceName = p.GetName()
+	}
+}
+
+// balancing reads the policy, in its old or its new form.
+func balancing(p *clusterv3.Cluster, c *mesh.Cluster, f *findings) {
+	if lb := p.GetLoadBalancingPolicy(); lb != nil {
+		newBalancing(lb, c, f)
+		return
+	}
+	switch p.GetLbPolicy() {
+	case clusterv3.Cluster_ROUND_ROBIN:
+		c.Policy = mesh.RoundRobin
+	case clusterv3.Cluster_LEAST_REQUEST:
+		c.Policy = mesh.LeastRequest
+	case clusterv3.Cluster_RANDOM:
+		c.Policy = mesh.Random
+	case clusterv3.Cluster_LOAD_BALANCING_POLICY_CONFIG:
+		f.invalid("load_balancing_policy", "is missing, and lb_policy refers to it")
+	default:
+		f.refused("lb_policy", "%s is not supported: leno accepts ROUND_ROBIN, LEAST_REQUEST and RANDOM", p.GetLbPolicy())
+	}
+}
+
+// newBalancing takes the first policy, as Envoy takes the first that it knows.
+func newBalancing(lb *clusterv3.LoadBalancingPolicy, c *mesh.Cluster, f *findings) {
+	if len(lb.GetPolicies()) == 0 {
+		f.invalid("load_balancing_policy.policies", "is empty: leno accepts round_robin, least_request and random")
+		return
+	}
+	for i, pol := range lb.GetPolicies() {
+		path := join(at("load_balancing_policy.policies", i), "typed_extension_config.typed_config")
+		if pol.GetTypedExtensionConfig().GetTypedConfig() == nil {
+			f.invalid(path, "is missing")
+			continue
+		}
+		if i > 0 {
+			continue
+		}
+		switch m := unpack(pol.GetTypedExtensionConfig().GetTypedConfig()).(type) {
+		case *robinv3.RoundRobin:
+			c.Policy = mesh.RoundRobin
+		case *randomv3.Random:
+			c.Policy = mesh.Random
+		case *leastv3.LeastRequest:
+			c.Policy = mesh.LeastRequest
+			c.ChoiceCount = max(2, uint32Or(m.GetChoiceCount(), 2))
+		}
+	}
+}
+
+func breakers(p *clusterv3.CircuitBreakers, path string, f *findings) mesh.Breakers {
+	b := mesh.Breakers{MaxConnections: 1024, MaxPendingRequests: 1024, MaxRequests: 1024, MaxRetries: 3}
+	seen := false
+	for i, t := range p.GetThresholds() {
+		sub := at(join(path, "thresholds"), i)
+		if t.GetPriority() != corev3.RoutingPriority_DEFAULT {
+			f.skipped(sub, "is skipped: nothing has the priority %s", t.GetPriority())
+			continue
+		}
+		if seen {
+			continue // Envoy takes the first of one priority
+		}
+		seen = true
+		b = mesh.Breakers{
+			MaxConnections:     uint32Or(t.GetMaxConnections(), b.MaxConnections),
+			MaxPendingRequests: uint32Or(t.GetMaxPendingRequests(), b.MaxPendingRequests),
+			MaxRequests:        uint32Or(t.GetMaxRequests(), b.MaxRequests),
+			MaxRetries:         uint32Or(t.GetMaxRetries(), b.MaxRetries),
+			MaxConnectionsSet:  t.GetMaxConnections() != nil,
+		}
+	}
+	return b
+}
+
+var families = map[clusterv3.Cluster_DnsLookupFamily]mesh.DNSFamily{
+	clusterv3.Cluster_AUTO:         mesh.DNSAuto,
+	clusterv3.Cluster_V4_ONLY:      mesh.DNSV4Only,
+	clusterv3.Cluster_V6_ONLY:      mesh.DNSV6Only,
+	clusterv3.Cluster_V4_PREFERRED: mesh.DNSV4Preferred,
+	clusterv3.Cluster_ALL:          mesh.DNSAll,
+}
+
+//nolint:staticcheck // the deprecated forms are still in many files
+func dns(p *clusterv3.Cluster, f *findings) mesh.DNS {
+	fail := p.GetDnsFailureRefreshRate()
+	d := mesh.DNS{
+		RefreshRate: duration(p.GetDnsRefreshRate(), 5*time.Second, "dns_refresh_rate", f),
+		RespectTTL:  p.GetRespectDnsTtl(),
+		Family:      families[p.GetDnsLookupFamily()],
+		FailureBase: duration(fail.GetBaseInterval(), 0, "dns_failure_refresh_rate.base_interval", f),
+	}
+	if fail != nil {
+		d.FailureMax = duration(fail.GetMaxInterval(), 10*d.FailureBase, "dns_failure_refresh_rate.max_interval", f)
+		if d.FailureMax < d.FailureBase {
+			f.invalid("dns_failure_refresh_rate.max_interval", "must not be below base_interval")
+		}
+	}
+	resolvers, path := p.GetDnsResolvers(), "dns_resolvers"
+	if c := p.GetDnsResolutionConfig(); c != nil {
+		resolvers, path = c.GetResolvers(), "dns_resolution_config.resolvers"
+	}
+	if t := p.GetTypedDnsResolverConfig().GetTypedConfig(); t != nil {
+		if c, err := as[*caresv3.CaresDnsResolverConfig](t); err == nil {
+			resolvers, path = c.GetResolvers(), "typed_dns_resolver_config.typed_config.resolvers"
+		}
+	}
+	for i, a := range resolvers {
+		if ap, ok := resolver(a, at(path, i), f); ok {
+			d.Resolvers = append(d.Resolvers, ap)
+		}
+	}
+	return d
+}
+
+func resolver(a *corev3.Address, path string, f *findings) (netip.AddrPort, bool) {
+	sa := a.GetSocketAddress()
+	if sa == nil {
+		return netip.AddrPort{}, false
+	}
+	ip, err := netip.ParseAddr(sa.GetAddress())
+	if err != nil {
+		f.invalid(join(path, "socket_address.address"), "must be an IP address, not %q", sa.GetAddress())
+		return netip.AddrPort{}, false
+	}
+	port := sa.GetPortValue()
+	if port == 0 {
+		port = 53
+	}
+	return netip.AddrPortFrom(ip.Unmap(), uint16(port)), true
+}
+
+// upstreamHTTP reads how HTTP is spoken to the cluster.
+//
+//nolint:staticcheck // the deprecated forms are still in many files
+func upstreamHTTP(p *clusterv3.Cluster, c *mesh.Cluster, f *findings) {
+	if o := p.GetCommonHttpProtocolOptions(); o != nil {
+		c.IdleTimeout = duration(o.GetIdleTimeout(), time.Hour, "common_http_protocol_options.idle_timeout", f)
+	}
+	const name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+	for key, a := range p.GetTypedExtensionProtocolOptions() {
+		path := `typed_extension_protocol_options["` + key + `"]`
+		o, err := as[*httpoptsv3.HttpProtocolOptions](a)
+		switch {
+		case key != name:
+			f.refused(path, "is not supported: leno accepts %s", name)
+			continue
+		case err != nil:
+			continue // refused by the table
+		}
+		common := o.GetCommonHttpProtocolOptions()
+		c.IdleTimeout = duration(common.GetIdleTimeout(), time.Hour, join(path, "common_http_protocol_options.idle_timeout"), f)
+		c.MaxRequestsPerConnection = uint32Or(common.GetMaxRequestsPerConnection(), c.MaxRequestsPerConnection)
+	}
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xds
+
+// clusterFields are the rows of clusters and their endpoints.
+func clusterFields() []section {
+	const (
+		stats   = "it only shapes statistics"
+		tune    = "it tunes connections"
+		h2      = "HTTP/2 is not spoken to upstreams: use explicit_http_config.http_protocol_options"
+		local   = "it is only used with locality-weighted balancing, which is refused where it is asked for"
+		changes = "it tunes how changes of hosts are taken"
+		dns     = "give it at a cluster of type STRICT_DNS or LOGICAL_DNS"
+	)
+	return []section{
+		{name: "cluster", title: "Clusters", msg: "envoy.config.cluster.v3.Cluster", rows: []row{
+			{path: "name", rule: honoured},
+			{path: "alt_stat_name", rule: honoured},
+			{path: "type", rule: honoured, note: "STATIC, STRICT_DNS, LOGICAL_DNS, EDS"},
+			{path: "cluster_type", rule: refused, note: "give type"},
+			{path: "eds_cluster_config.eds_config", rule: honoured, into: []string{"config_source"}},
+			{path: "eds_cluster_config.service_name", rule: honoured},
+			{path: "connect_timeout", rule: honoured, note: "absent: 5 s"},
+			{path: "lb_policy", rule: honoured, note: "ROUND_ROBIN, LEAST_REQUEST, RANDOM; LOAD_BALANCING_POLICY_CONFIG with load_balancing_policy"},
+			{path: "least_request_lb_config.choice_count", rule: honoured},
+			{path: "round_robin_lb_config{}", rule: honoured, note: "only empty"},
+			{path: "load_balancing_policy.policies.typed_extension_config.name", rule: honoured},
+			{path: "load_balancing_policy.policies.typed_extension_config.typed_config", rule: refused,
+				note: "leno accepts round_robin, least_request and random", into: []string{"lb_round_robin", "lb_least_request", "lb_random"}},
+			{path: "load_assignment", rule: honoured, into: []string{"load_assignment"}},
+			{path: "circuit_breakers.thresholds.priority", rule: honoured, note: "DEFAULT; HIGH is refused: nothing has that priority"},
+			{path: "circuit_breakers.thresholds.max_connections", rule: honoured, note: "absent: 1024"},
+			{path: "circuit_breakers.thresholds.max_pending_requests", rule: honoured, note: "absent: 1024"},
+			{path: "circuit_breakers.thresholds.max_requests", rule: honoured, note: "absent: 1024"},
+			{path: "circuit_breakers.thresholds.max_retries", rule: honoured, note: "absent: 3"},
+			{path: "circuit_breakers.thresholds.track_remaining", rule: skipped, note: stats},
+			{path: "common_lb_config.healthy_panic_threshold.value", rule: honoured, note: "absent: 50"},
+			{path: "common_lb_config.update_merge_window", rule: skipped, note: changes},
+			{path: "common_lb_config.zone_aware_lb_config", rule: skipped, note: "it needs cluster_manager.local_cluster_name, which is skipped"},
+			{path: "common_lb_config.locality_weighted_lb_config", rule: refused, note: "localities are not weighted"},
+			{path: "dns_refresh_rate", rule: honoured, note: "absent: 5 s"},
+			{path: "dns_failure_refresh_rate.base_interval", rule: honoured},
+			{path: "dns_failure_refresh_rate.max_interval", rule: honoured},
+			{path: "respect_dns_ttl", rule: honoured},
+			{path: "dns_lookup_family", rule: honoured},
+			{path: "dns_resolvers", rule: honoured, note: "the deprecated form", into: []string{"resolver_address"}},
+			{path: "dns_resolution_config.resolvers", rule: honoured, note: "the deprecated form", into: []string{"resolver_address"}},
+			{path: "typed_dns_resolver_config.name", rule: honoured},
+			{path: "typed_dns_resolver_config.typed_config", rule: refused, note: "leno accepts the c-ares resolver " + dns, into: []string{"cares"}},
+			{path: "wait_for_warm_on_init", rule: skipped, note: "a cluster that is not ready refuses what comes to it"},
+			{path: "typed_extension_protocol_options", rule: refused, note: "leno accepts HttpProtocolOptions", into: []string{"http_options"}},
+			{path: "common_http_protocol_options.idle_timeout", rule: honoured, note: "absent: 1 h; 0: never"},
+			{path: "max_requests_per_connection", rule: honoured},
+			{path: "http_protocol_options{}", rule: honoured, note: "only empty"},
+			{path: "http2_protocol_options", rule: refused, note: h2},
+			{path: "transport_socket.name", rule: honoured},
+			{path: "transport_socket.typed_config", rule: refused, note: "leno accepts raw_buffer", into: []string{"raw_buffer"}},
+			{path: "transport_socket_matches", rule: refused, note: "TLS is not handled"},
+			{path: "metadata", rule: skipped, note: "only filters that are not supported read it"},
+			{path: "per_connection_buffer_limit_bytes", rule: skipped, note: "it tunes buffering"},
+			{path: "cleanup_interval", rule: skipped, note: "it is for original destinations"},
+			{path: "upstream_connection_options.tcp_keepalive", rule: skipped, note: tune},
+			{path: "close_connections_on_host_health_failure", rule: skipped, note: "health is not checked"},
+			{path: "ignore_health_on_host_removal", rule: skipped, note: "health is not checked"},
+			{path: "track_timeout_budgets", rule: skipped, note: stats},
+			{path: "track_cluster_stats", rule: skipped, note: stats},
+			{path: "lrs_server", rule: skipped, note: "load is not reported to a control plane"},
+			{path: "lrs_report_endpoint_metrics", rule: skipped, note: "load is not reported to a control plane"},
+			{path: "preconnect_policy", rule: skipped, note: tune},
+			{path: "connection_pool_per_downstream_connection", rule: refused, note: "upstream connections are shared"},
+			{path: "health_checks", rule: refused, note: "endpoints are not checked: give health_status"},
+			{path: "outlier_detection", rule: refused, note: "endpoints are not ejected"},
+			{path: "lb_subset_config", rule: refused, note: "give a cluster per subset"},
+			{path: "upstream_bind_config", rule: refused, note: "connections start from any address"},
+			{path: "use_tcp_for_dns_lookups", rule: refused, note: "names are asked for over UDP first"},
+			{path: "upstream_config", rule: refused, note: "there is one kind of upstream"},
+		}},
+		{name: "load_assignment", title: "Load assignments", msg: "envoy.config.endpoint.v3.ClusterLoadAssignment", rows: []row{
+			{path: "cluster_name", rule: honoured},
+			{path: "endpoints", rule: honoured, into: []string{"locality"}},
+			{path: "policy.overprovisioning_factor", rule: skipped, note: "it serves priorities and localities, and there is one of each"},
+			{path: "policy.endpoint_stale_after", rule: refused, note: "endpoints do not grow stale"},
+			{path: "policy.drop_overloads", rule: refused, note: "requests are not dropped by share"},
+		}},
+		{name: "locality", title: "Localities", msg: "envoy.config.endpoint.v3.LocalityLbEndpoints", rows: []row{
+			{path: "locality", rule: honoured, note: "all localities are one set"},
+			{path: "load_balancing_weight", rule: skipped, note: local},
+			{path: "proximity", rule: skipped, note: local},
+			{path: "metadata", rule: skipped, note: "only filters that are not supported read it"},
+			{path: "lb_endpoints", rule: honoured, into: []string{"lb_endpoint"}},
+			{path: "priority", rule: refused, note: "only priority 0: there is no failover"},
+		}},
+		{name: "lb_endpoint", title: "Endpoints", msg: "envoy.config.endpoint.v3.LbEndpoint", rows: []row{
+			{path: "endpoint.address.socket_address.protocol", rule: honoured, note: "TCP only"},
+			{path: "endpoint.address.socket_address.address", rule: honoured, note: "an IP address; a name for DNS clusters"},
+			{path: "endpoint.address.socket_address.port_value", rule: honoured},
+			{path: "endpoint.address.pipe", rule: refused, note: "give socket_address"},
+			{path: "endpoint.address.envoy_internal_address", rule: refused, note: "give socket_address"},
+			{path: "endpoint.hostname", rule: honoured},
+			{path: "endpoint.health_check_config", rule: skipped, note: "health is not checked"},
+			{path: "endpoint.additional_addresses", rule: refused, note: "give an endpoint per address"},
+			{path: "endpoint.observability_name", rule: skipped, note: stats},
+			{path: "health_status", rule: honoured, note: "DEGRADED is refused"},
+			{path: "load_balancing_weight", rule: honoured},
+			{path: "metadata", rule: skipped, note: "only subsets and transport socket matches read it, which are refused where they are asked for"},
+			{path: "endpoint_name", rule: refused, note: "give endpoint"},
+		}},
+		{name: "http_options", title: "Upstream HTTP options", msg: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions", rows: []row{
+			{path: "common_http_protocol_options.idle_timeout", rule: honoured, note: "absent: 1 h; 0: never"},
+			{path: "common_http_protocol_options.max_requests_per_connection", rule: honoured},
+			{path: "explicit_http_config.http_protocol_options{}", rule: honoured, note: "only empty"},
+			{path: "explicit_http_config.http2_protocol_options", rule: refused, note: h2},
+			{path: "use_downstream_protocol_config.http_protocol_options{}", rule: honoured, note: "clients speak HTTP/1.1, and so do upstreams"},
+			{path: "use_downstream_protocol_config.http2_protocol_options", rule: skipped, note: "clients speak HTTP/1.1, and so do upstreams"},
+			{path: "use_downstream_protocol_config.http3_protocol_options", rule: skipped, note: "clients speak HTTP/1.1, and so do upstreams"},
+		}},
+		{name: "resolver_address", title: "DNS servers", msg: "envoy.config.core.v3.Address", rows: []row{
+			{path: "socket_address.address", rule: honoured, note: "an IP address"},
+			{path: "socket_address.port_value", rule: honoured, note: "absent: 53"},
+			{path: "socket_address.protocol", rule: honoured, note: "the server is asked over UDP, and over TCP for long answers"},
+		}},
+		{name: "cares", title: "c-ares resolver", msg: "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig", rows: []row{
+			{path: "resolvers", rule: honoured, into: []string{"resolver_address"}},
+		}},
+		{name: "lb_round_robin", title: "Round robin", msg: "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin"},
+		{name: "lb_random", title: "Random", msg: "envoy.extensions.load_balancing_policies.random.v3.Random"},
+		{name: "lb_least_request", title: "Least request", msg: "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest", rows: []row{
+			{path: "choice_count", rule: honoured, note: "absent: 2"},
+		}},
+	}
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xds
+
+import (
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+)
+
+// http reads an HTTP connection manager into out.
+func (r *reader) http(p *hcmv3.HttpConnectionManager, path string, out *listenerResource, f *findings) {
+	in := func(field string) string { return join(path, field) }
+	common := p.GetCommonHttpProtocolOptions()
+	h := &mesh.HTTPConnectionManager{
+		StatPrefix:                p.GetStatPrefix(),
+		StreamIdleTimeout:         duration(p.GetStreamIdleTimeout(), 5*time.Minute, in("stream_idle_timeout"), f),
+		RequestTimeout:            duration(p.GetRequestTimeout(), 0, in("request_timeout"), f),
+		RequestHeadersTimeout:     duration(p.GetRequestHeadersTimeout(), 0, in("request_headers_timeout"), f),
+		IdleTimeout:               duration(common.GetIdleTimeout(), time.Hour, in("common_http_protocol_options.idle_timeout"), f),
+		MaxRequestHeadersKiB:      uint32Or(p.GetMaxRequestHeadersKb(), 60),
+		MaxHeadersCount:           uint32Or(common.GetMaxHeadersCount(), 100),
+		UseRemoteAddress:          boolOr(p.GetUseRemoteAddress(), false),
+		GenerateRequestID:         boolOr(p.GetGenerateRequestId(), true),
+		PreserveExternalRequestID: p.GetPreserveExternalRequestId(),
+		ServerName:                p.GetServerName(),
+		DelayedCloseTimeout:       duration(p.GetDelayedCloseTimeout(), time.Second, in("delayed_close_timeout"), f),
+		DrainTimeout:              duration(p.GetDrainTimeout(), 5*time.Second, in("drain_timeout"), f),
+		Upgrades:                  upgrades(p.GetUpgradeConfigs(), in("upgrade_configs"), f),
+	}
+	if h.ServerName == "" {
+		h.ServerName = "envoy"
+	}
+	httpValues(p, path, f)
+	httpFilters(p.GetHttpFilters(), in("http_filters"), f)
+	switch {
+	case p.GetRouteConfig() != nil:
+		rc := routeConfig(p.GetRouteConfig(), in("route_config"), f)
+		h.RouteConfig = rc.config
+		if boolOr(p.GetRouteConfig().GetValidateClusters(), true) {
+			out.refs = rc.refs
+		}
+	case p.GetRds() != nil:
+		h.RDS = p.GetRds().GetRouteConfigName()
+		out.rdsPath = in("rds.config_source")
+		out.rds = configSource(p.GetRds().GetConfigSource(), out.rdsPath, f)
+		if h.RDS == "" {
+			f.refused(in("rds.route_config_name"), "is empty; name the route configuration")
+		}
+	}
+	out.listener.HTTP = h
+}
+
+// httpValues refuses values, where the table accepts the field.
+func httpValues(p *hcmv3.HttpConnectionManager, path string, f *findings) {
+	switch p.GetCodecType() {
+	case hcmv3.HttpConnectionManager_AUTO, hcmv3.HttpConnectionManager_HTTP1:
+	default:
+		f.refused(join(path, "codec_type"), "%s is not supported: leno accepts AUTO and HTTP1", p.GetCodecType())
+	}
+	switch p.GetPathWithEscapedSlashesAction() {
+	case hcmv3.HttpConnectionManager_IMPLEMENTATION_SPECIFIC_DEFAULT, hcmv3.HttpConnectionManager_KEEP_UNCHANGED:
+	default:
+		f.refused(join(path, "path_with_escaped_slashes_action"), "%s is not supported: leno accepts KEEP_UNCHANGED",
+			p.GetPathWithEscapedSlashesAction())
+	}
+	if v := p.GetHttpProtocolOptions().GetAllowAbsoluteUrl(); v != nil && !v.GetValue() {
+		f.refused(join(path, "http_protocol_options.allow_absolute_url"), "false is not supported: leno accepts true")
+	}
+	if a := p.GetCommonHttpProtocolOptions().GetHeadersWithUnderscoresAction(); a != corev3.HttpProtocolOptions_ALLOW {
+		f.refused(join(path, "common_http_protocol_options.headers_with_underscores_action"), "%s is not supported: leno accepts ALLOW", a)
+	}
+}
+
+// httpFilters checks that the filters come down to the router.
+func httpFilters(list []*hcmv3.HttpFilter, path string, f *findings) {
+	if len(list) == 0 {
+		f.invalid(path, "is empty: the last filter must be envoy.filters.http.router")
+		return
+	}
+	for i, flt := range list {
+		_, router := unpack(flt.GetTypedConfig()).(*routerv3.Router)
+		last := i == len(list)-1
+		switch sub := at(path, i); {
+		case flt.GetConfigDiscovery() != nil:
+			// refused by the table
+		case flt.GetTypedConfig() == nil:
+			f.invalid(sub, "typed_config is missing")
+		case router && !last:
+			f.invalid(sub, "terminal filter %s must be the last", flt.GetName())
+		case !router && last && !f.hasBelow(mesh.Refused, sub):
+			f.invalid(sub, "the last filter must be envoy.filters.http.router")
+		}
+	}
+}
+
+// upgrades reads the protocols that are passed through.
+func upgrades(list []*hcmv3.HttpConnectionManager_UpgradeConfig, path string, f *findings) []string {
+	var out []string
+	seen := map[string]bool{}
+	for i, u := range list {
+		sub := join(at(path, i), "upgrade_type")
+		name := strings.ToLower(u.GetUpgradeType())
+		if seen[name] {
+			f.invalid(sub, "%q is given twice", u.GetUpgradeType())
+		}
+		seen[name] = true
+		switch {
+		case !boolOr(u.GetEnabled(), true):
+		case name == "websocket":
+			out = append(out, name)
+		default:
+			f.refused(sub, "%q is not supported: leno accepts websocket", u.GetUpgradeType())
+		}
+	}
+	return out
+}

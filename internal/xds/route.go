@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xds
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+)
+
+// routeResource is one decoded route configuration. Immutable.
+type routeResource struct {
+	config *mesh.RouteConfig
+	refs   []clusterRef
+}
+
+// routes reads a route configuration that stands by itself (RDS).
+func (r *reader) routes(n *yaml.Node) (*routeResource, *findings) {
+	var p routev3.RouteConfiguration
+	f := r.read(n, &p, "route_config")
+	out := routeConfig(&p, "", f)
+	if !boolOr(p.GetValidateClusters(), false) {
+		out.refs = nil
+	}
+	f.bury()
+	return out, f
+}
+
+// routeReader holds what all routes of a configuration share.
+type routeReader struct {
+	f       *findings
+	out     *routeResource
+	maxBody uint32
+}
+
+// defaultMaxBody is Envoy's bound for bodies of direct responses, in bytes.
+const defaultMaxBody = 4096
+
+func routeConfig(p *routev3.RouteConfiguration, path string, f *findings) *routeResource {
+	rc := &mesh.RouteConfig{
+		Name:                            p.GetName(),
+		RequestHeaders:                  requestHeaders(p, path, f),
+		ResponseHeaders:                 responseHeaders(p, path, f),
+		MostSpecificHeaderMutationsWins: p.GetMostSpecificHeaderMutationsWins(),
+	}
+	rr := &routeReader{f: f, out: &routeResource{config: rc},
+		maxBody: uint32Or(p.GetMaxDirectResponseBodySizeBytes(), defaultMaxBody)}
+	f.unit(path, func(reason string) {
+		rc.VirtualHosts = []*mesh.VirtualHost{{Name: "refused", Domains: []string{"*"}, Routes: tombstoneRoutes(reason)}}
+	})
+	names, domains := map[string]bool{}, map[string]bool{}
+	for i, vh := range p.GetVirtualHosts() {
+		sub := at(join(path, "virtual_hosts"), i)
+		if names[vh.GetName()] {
+			f.invalid(join(sub, "name"), "%q is the name of another virtual host", vh.GetName())
+		}
+		names[vh.GetName()] = true
+		rr.domains(vh, sub, domains)
+		rc.VirtualHosts = append(rc.VirtualHosts, rr.virtualHost(vh, sub))
+	}
+	return rr.out
+}
+
+// domains checks that each domain belongs to one virtual host.
+func (rr *routeReader) domains(vh *routev3.VirtualHost, path string, seen map[string]bool) {
+	for j, d := range vh.GetDomains() {
+		sub := at(join(path, "domains"), j)
+		key := strings.ToLower(d)
+		switch {
+		case seen[key] && key == "*":
+			rr.f.invalid(sub, "only one virtual host may have the domain *")
+		case seen[key]:
+			rr.f.invalid(sub, "%q belongs to two virtual hosts, or to one twice", d)
+		case len(d) > 1 && strings.Contains(strings.Trim(d, "*"), "*"),
+			len(d) > 1 && d[0] == '*' && d[len(d)-1] == '*':
+			// Envoy takes such a name as it stands; no authority is ever equal to it.
+			rr.f.refused(sub, "%q has more than one *, or one in the middle; leno accepts *.x, x.* and *", d)
+		}
+		seen[key] = true
+	}
+}
+
+func tombstoneRoutes(reason string) []*mesh.Route {
+	return []*mesh.Route{{Match: mesh.RouteMatch{CaseSensitive: true}, Tombstone: reason}}
+}
+
+func (rr *routeReader) virtualHost(p *routev3.VirtualHost, path string) *mesh.VirtualHost {
+	vh := &mesh.VirtualHost{
+		Name:            p.GetName(),
+		RequestHeaders:  requestHeaders(p, path, rr.f),
+		ResponseHeaders: responseHeaders(p, path, rr.f),
+	}
+	for _, d := range p.GetDomains() {
+		vh.Domains = append(vh.Domains, strings.ToLower(d))
+	}
+	rr.f.unit(path, func(reason string) { vh.Routes = tombstoneRoutes(reason) })
+	for i, r := range p.GetRoutes() {
+		vh.Routes = append(vh.Routes, rr.route(r, at(join(path, "routes"), i)))
+	}
+	return vh
+}
+
+func (rr *routeReader) route(p *routev3.Route, path string) *mesh.Route {
+	r := &mesh.Route{
+		Name:            p.GetName(),
+		Match:           routeMatch(p.GetMatch(), join(path, "match"), rr.f),
+		RequestHeaders:  requestHeaders(p, path, rr.f),
+		ResponseHeaders: responseHeaders(p, path, rr.f),
+	}
+	// What of a match is not supported was left out of r.Match, so a tombstone takes more requests than the
+	// route would have, never fewer.
+	rr.f.unit(path, func(reason string) { r.Forward, r.Direct, r.Redirect, r.Tombstone = nil, nil, nil, reason })
+	switch {
+	case p.GetRoute() != nil:
+		r.Forward = rr.action(p.GetRoute(), join(path, "route"))
+	case p.GetDirectResponse() != nil:
+		r.Direct = rr.direct(p.GetDirectResponse(), join(path, "direct_response"))
+	case p.GetRedirect() != nil:
+		r.Redirect = redirect(p.GetRedirect(), join(path, "redirect"), rr.f)
+	default:
+		if p.GetFilterAction() == nil && p.GetNonForwardingAction() == nil && !rr.f.hasBelow(mesh.Rejected, path) {
+			rr.f.invalid(path, "one of route, redirect, direct_response is required")
+		}
+		r.Tombstone = "the action is not supported"
+	}
+	return r
+}
+
+var notFoundCodes = map[routev3.RouteAction_ClusterNotFoundResponseCode]int{
+	routev3.RouteAction_SERVICE_UNAVAILABLE:   http.StatusServiceUnavailable,
+	routev3.RouteAction_NOT_FOUND:             http.StatusNotFound,
+	routev3.RouteAction_INTERNAL_SERVER_ERROR: http.StatusInternalServerError,
+}
+
+func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAction {
+	a := &mesh.RouteAction{
+		Timeout:              duration(p.GetTimeout(), 15*time.Second, join(path, "timeout"), rr.f),
+		PrefixRewrite:        p.GetPrefixRewrite(),
+		HostRewriteLiteral:   p.GetHostRewriteLiteral(),
+		AppendXForwardedHost: p.GetAppendXForwardedHost(),
+		ClusterNotFoundCode:  notFoundCodes[p.GetClusterNotFoundResponseCode()],
+	}
+	if p.GetIdleTimeout() != nil {
+		d := duration(p.GetIdleTimeout(), 0, join(path, "idle_timeout"), rr.f)
+		a.IdleTimeout = &d
+	}
+	if c := p.GetCluster(); c != "" {
+		a.Clusters = []mesh.WeightedCluster{{Name: c, Weight: 1}}
+		rr.out.refs = append(rr.out.refs, clusterRef{join(path, "cluster"), c})
+	}
+	if p.GetWeightedClusters() != nil {
+		rr.weighted(p.GetWeightedClusters(), join(path, "weighted_clusters"), a)
+	}
+	return a
+}
+
+func (rr *routeReader) weighted(p *routev3.WeightedCluster, path string, a *mesh.RouteAction) {
+	var sum uint64
+	for i, c := range p.GetClusters() {
+		sub := at(join(path, "clusters"), i)
+		if c.GetName() == "" {
+			if c.GetClusterHeader() == "" { // cluster_header is refused by the table
+				rr.f.invalid(sub, "name is missing")
+			}
+			continue
+		}
+		sum += uint64(c.GetWeight().GetValue())
+		a.Clusters = append(a.Clusters, mesh.WeightedCluster{
+			Name: c.GetName(), Weight: c.GetWeight().GetValue(),
+			RequestHeaders:  requestHeaders(c, sub, rr.f),
+			ResponseHeaders: responseHeaders(c, sub, rr.f),
+		})
+		rr.out.refs = append(rr.out.refs, clusterRef{join(sub, "name"), c.GetName()})
+	}
+	switch {
+	case len(p.GetClusters()) == 0 || rr.f.hasBelow(mesh.Rejected, path):
+	case sum == 0:
+		rr.f.invalid(path, "the sum of the weights must be greater than 0")
+	case sum > 1<<32-1:
+		rr.f.invalid(path, "the sum of the weights must fit in 32 bits")
+	}
+	//nolint:staticcheck // deprecated, and still in many files
+	if t := p.GetTotalWeight(); t != nil && uint64(t.GetValue()) != sum {
+		rr.f.invalid(join(path, "total_weight"), "must be the sum of the weights, %d, not %d", sum, t.GetValue())
+	}
+}
