@@ -14,7 +14,7 @@ type Split struct{ V1, V2 int }
 
 func (s Split) String() string { return fmt.Sprintf("%d/%d", s.V1, s.V2) }
 
-// files are the configuration in one folder: a bootstrap that names the four others, which leno watches.
+// files are the configuration in one folder: a bootstrap that names the others, which leno watches.
 type files struct {
 	dir string
 	// http and tcp are the mesh's addresses; servers are the versions' own.
@@ -32,8 +32,10 @@ func (f files) write(s Split) error {
 	if err := f.put("clusters.yaml", f.clusters()); err != nil {
 		return err
 	}
-	if err := f.put("endpoints.yaml", f.endpoints()); err != nil {
-		return err
+	for _, name := range serverNames {
+		if err := f.put(name+".yaml", f.endpoints(name)); err != nil {
+			return err
+		}
 	}
 	return f.move(s)
 }
@@ -142,23 +144,21 @@ func (f files) clusters() string {
   type: EDS
   connect_timeout: 1s
   eds_cluster_config: { eds_config: { path_config_source: { path: %q } } }
-`, name, f.path("endpoints.yaml"))
+`, name, f.path(name+".yaml"))
 	}
 	return text
 }
 
-func (f files) endpoints() string {
-	text := "resources:\n"
-	for _, name := range serverNames {
-		a := f.servers[name]
-		text += fmt.Sprintf(`- "@type": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment
+// endpoints is one cluster's file: Envoy takes no more than one assignment from each.
+func (f files) endpoints(name string) string {
+	a := f.servers[name]
+	return fmt.Sprintf(`resources:
+- "@type": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment
   cluster_name: %s
   endpoints:
   - lb_endpoints:
     - endpoint: { address: { socket_address: { address: %s, port_value: %d } } }
 `, name, a.Addr(), a.Port())
-	}
-	return text
 }
 
 // serverNames are the four server processes, which are also the names of their clusters.
