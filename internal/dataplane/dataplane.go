@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -145,6 +146,9 @@ func (d *Dataplane) size(spec *ebpf.CollectionSpec, maps string) {
 		"endpoint_active": d.o.MaxEndpoints, "flows": d.o.MaxFlows,
 	}
 	for name, m := range spec.Maps {
+		if strings.HasPrefix(name, ".") {
+			continue // the compiler's own sections belong to one load
+		}
 		m.Pinning = ebpf.PinByName
 		if want[name] != 0 {
 			m.MaxEntries = want[name]
