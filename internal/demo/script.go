@@ -47,7 +47,7 @@ func (d *Demo) play(ctx context.Context) error {
 		err := d.until(ctx, d.agent, fmt.Sprintf("the split %s is live", s.split),
 			func() bool { return d.tally.liveAfter() > 0 })
 		if err != nil {
-			return err
+			return errors.Join(err, d.tally.lastError())
 		}
 		if i > 0 {
 			d.view.say("split %s: the first request went by it %s after the edit", s.split, short(d.tally.liveAfter()))

@@ -3,6 +3,7 @@
 package demo
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -66,6 +67,22 @@ func (t *tally) liveAfter() time.Duration {
 		return 0
 	}
 	return t.phases[len(t.phases)-1].live
+}
+
+// lastError is why the newest request through HTTP's listener failed, if it did: the likely cause of a split that
+// does not become live.
+func (t *tally) lastError() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range slices.Backward(t.events) {
+		if e.Service == serviceHTTP && !e.Direct {
+			if e.Error != "" {
+				return errors.New("the last request failed: " + e.Error)
+			}
+			return fmt.Errorf("the last request went by the split %q", e.Split)
+		}
+	}
+	return nil
 }
 
 // settled says from when on TCP connections are counted in the present phase: they carry no word of their split.
