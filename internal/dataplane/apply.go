@@ -101,18 +101,8 @@ func innerMap(size int, rows [][]byte) (*ebpf.Map, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a row: %w", err)
 	}
-	keys := make([]uint32, len(rows))
-	values := make([]byte, 0, len(rows)*size)
 	for i, r := range rows {
-		keys[i] = uint32(i)
-		values = append(values, r...)
-	}
-	if err := m.Update(keys[0], rows[0], ebpf.UpdateAny); err != nil {
-		m.Close()
-		return nil, fmt.Errorf("fill a row: %w", err)
-	}
-	for i := 1; i < len(rows); i++ {
-		if err := m.Update(keys[i], rows[i], ebpf.UpdateAny); err != nil {
+		if err := m.Update(uint32(i), r, ebpf.UpdateAny); err != nil {
 			m.Close()
 			return nil, fmt.Errorf("fill a row: %w", err)
 		}
