@@ -24,7 +24,7 @@ func TestAgentKilled(t *testing.T) {
 	a := r.Agent(config)
 	clean(t, peer.StartLoad(r, target, 4).Stop())
 	start := idle(r, a)
-	size, tables := used(a), a.MustGet("/leno/tables")
+	size, tables := entries(r), a.MustGet("/leno/tables")
 
 	steady := peer.StartSteady(r, target)
 	load := peer.StartLoad(r, target, 8)
@@ -45,7 +45,7 @@ func TestAgentKilled(t *testing.T) {
 	if got, want := grown["cluster.echo.upstream_cx_total"], rep.OK+1; got != want {
 		t.Errorf("%d connections counted, %d made", got, want)
 	}
-	sameSize(t, size, used(a))
+	sameSize(t, size, entries(r))
 }
 
 // As above with SIGTERM: a stop opens no gap either.

@@ -37,7 +37,7 @@ func TestEditsUnderLoad(t *testing.T) {
 		takesEffect(r, a, port)
 		load.Progress(10)
 	}
-	size := used(a)
+	size := entries(r)
 	// A burst of edits, most of which nobody will ever see.
 	for i := range 100 {
 		r.Publish(echoService(7001+i%2), rig.TCPService{Name: fmt.Sprint("other", i), Address: "10.99.0.9:80"})
@@ -50,7 +50,7 @@ func TestEditsUnderLoad(t *testing.T) {
 	load.Progress(20)
 	clean(t, load.Stop())
 	idle(r, a)
-	sameSize(t, size, used(a))
+	sameSize(t, size, entries(r))
 }
 
 // Bad edits leave the last good configuration in force and are named; a good one clears them.
@@ -67,7 +67,7 @@ func TestBadEdits(t *testing.T) {
 	load := peer.StartLoad(r, target, 4)
 	bad := []struct{ name, text string }{
 		{"not YAML", "resources: ["},
-		{"half written", string(good[:len(good)*2/3])},
+		{"half written", string(good[:len(good)-12])},
 		{"invalid UTF-8", strings.Replace(string(good), "lb_policy", "\xfe\xff", 1)},
 		{"empty", ""},
 		{"invalid value", strings.Replace(string(good), "ROUND_ROBIN", "NO_SUCH_POLICY", 1)},
@@ -103,18 +103,18 @@ func TestFullMap(t *testing.T) {
 		many = append(many, rig.TCPService{Name: fmt.Sprint("many", i), Address: fmt.Sprintf("10.98.0.%d:80", i+1),
 			Endpoints: []string{"127.0.0.1:7001"}})
 	}
-	size := used(a)
+	size := entries(r)
 	r.Publish(many...)
 	r.Until(10*time.Second, "the refusal is in the status", func() bool { return a.Status().Kernel.LastError != "" })
 	if text := a.Status().Kernel.LastError; !strings.Contains(text, "--max-") {
 		t.Errorf("the error does not name the flag: %s", text)
 	}
 	load.Progress(20)
-	sameSize(t, size, used(a))
+	sameSize(t, size, entries(r))
 	r.Publish(echoService(7001))
 	r.Until(10*time.Second, "the next good edit clears it", func() bool { return a.Status().Kernel.LastError == "" })
 	r.Publish(many[:40]...)
-	r.Until(10*time.Second, "what fits is in force", func() bool { return used(a)["listeners"] >= 40 })
+	r.Until(10*time.Second, "what fits is in force", func() bool { return entries(r)["listeners"] >= 40 })
 	clean(t, peer.StartLoad(r, "10.98.0.39:80", 2).Stop())
 	clean(t, load.Stop())
 }
@@ -131,7 +131,7 @@ func TestFullCounters(t *testing.T) {
 	load := peer.StartLoad(r, target, 4)
 	load.Progress(100)
 	clean(t, load.Stop())
-	if n := a.Stats()["leno.flow_full"]; n == 0 {
-		t.Error("leno.flow_full is 0: the full map is not reported")
+	if n := a.Stats()["leno.lost.flow_map_full"]; n == 0 {
+		t.Error("leno.lost.flow_map_full is 0: the full map is not reported")
 	}
 }

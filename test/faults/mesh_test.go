@@ -9,8 +9,11 @@ package faults
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/cilium/ebpf"
 
 	"github.com/leno-mesh/leno/test/peer"
 	"github.com/leno-mesh/leno/test/rig"
@@ -38,11 +41,24 @@ func idle(r *rig.Rig, a *rig.Agent) rig.Stats {
 	return a.Stats()
 }
 
-// used is how full each kernel map is.
-func used(a *rig.Agent) map[string]uint32 {
+// entries is how many rows the kernel maps hold, read from the pins.
+func entries(r *rig.Rig) map[string]uint32 {
+	r.T.Helper()
 	n := map[string]uint32{}
-	for _, m := range a.Status().Kernel.Maps {
-		n[m.Name] = m.Used
+	for _, name := range []string{"listeners", "targets", "clusters", "parks", "flows", "scopes", "locals"} {
+		m, err := ebpf.LoadPinnedMap(filepath.Join(r.Pins, "maps", name), nil)
+		if err != nil {
+			r.T.Fatalf("open the pinned map %s: %v", name, err)
+		}
+		key, value := make([]byte, m.KeySize()), make([]byte, m.ValueSize())
+		it := m.Iterate() // of a map of maps: its filled places
+		for it.Next(&key, &value) {
+			n[name]++
+		}
+		m.Close()
+		if err := it.Err(); err != nil {
+			r.T.Fatalf("read the pinned map %s: %v", name, err)
+		}
 	}
 	return n
 }
@@ -50,9 +66,6 @@ func used(a *rig.Agent) map[string]uint32 {
 // sameSize fails the test for each map that is fuller than it was.
 func sameSize(t testing.TB, before, after map[string]uint32) {
 	t.Helper()
-	if len(after) == 0 {
-		t.Error("the status shows no maps: nothing to compare")
-	}
 	for name, n := range after {
 		if n > before[name] {
 			t.Errorf("map %s leaks: %d entries, %d before", name, n, before[name])

@@ -17,12 +17,12 @@ import (
 func TestBadFileAtStart(t *testing.T) {
 	good := rig.Bootstrap(echoService(7001))
 	files := map[string]struct{ text, say string }{
-		"not YAML":        {"static_resources: [", "yaml"},
-		"half written":    {good[:len(good)/2+7], ""},
-		"invalid UTF-8":   {strings.Replace(good, "name: echo", "name: e\xffcho", 1), ""},
-		"unknown field":   {good + "no_such_field: 1\n", "no_such_field"},
-		"unknown filter":  {strings.ReplaceAll(good, "tcp_proxy.v3.TcpProxy", "no_such.v3.Filter"), "no_such"},
-		"missing cluster": {strings.Replace(good, "cluster: echo", "cluster: absent", 1), "absent"},
+		"not YAML":       {"static_resources: [", "yaml"},
+		"half written":   {good[:len(good)/2+7], ""},
+		"invalid UTF-8":  {strings.Replace(good, "name: echo", "name: e\xffcho", 1), ""},
+		"unknown field":  {good + "no_such_field: 1\n", "no_such_field"},
+		"unknown filter": {strings.ReplaceAll(good, "tcp_proxy.v3.TcpProxy", "no_such.v3.Filter"), "no_such"},
+		"unknown value":  {strings.Replace(good, "ROUND_ROBIN", "NO_SUCH", 1), "NO_SUCH"},
 	}
 	for name, c := range files {
 		t.Run(name, func(t *testing.T) {
@@ -38,6 +38,18 @@ func TestBadFileAtStart(t *testing.T) {
 				t.Errorf("%s was made for a bad file", r.Pins)
 			}
 		})
+	}
+}
+
+// A listener whose cluster does not exist is valid (the cluster may come later): connects are refused, not let past it.
+func TestUnknownCluster(t *testing.T) {
+	r := rig.New(t)
+	peer.StartEcho(r, "127.0.0.1:7001")
+	text := strings.Replace(rig.Bootstrap(echoService(7001)), "cluster: echo", "cluster: absent", 1)
+	r.Agent(r.Write("bootstrap.yaml", text))
+	p := r.Start(r.Child("http-client", "http://"+target+"/"))
+	if p.Wait(30*time.Second) == 0 || !strings.Contains(p.Output(), "connection refused") {
+		t.Errorf("want a refused connect: %s", p.Output())
 	}
 }
 

@@ -60,7 +60,7 @@ func (m *mesh) socketTier(service string, atLeast uint64) {
 		m.T.Errorf("%s: %d connects failed", service, n)
 	}
 	for name, n := range grown {
-		if strings.HasPrefix(name, "leno.connect.agent") || strings.HasPrefix(name, "leno.connect.refused") {
+		if strings.HasPrefix(name, "leno.connect.agent") || strings.HasPrefix(name, "leno.connect_refused.") {
 			m.T.Errorf("%s grew by %d: the kernel did not place those", name, n)
 		}
 	}
