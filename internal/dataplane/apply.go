@@ -14,8 +14,9 @@ import (
 )
 
 // Apply brings the whole desired state into the kernel. Rows whose pointer did not change since the last Apply are
-// skipped. Leaves are written before what leads to them and removed after it, so no connect meets a dangling id. The
-// error names the limit when something does not fit; then nothing was changed.
+// skipped. Leaves are written before what leads to them; rows that nothing leads to any more are removed later, when
+// their connections have ended (tidy). So no connect meets a dangling id, and statistics keep their names. The error
+// names the limit when something does not fit; then nothing was changed.
 func (d *Dataplane) Apply(t *table.Tables) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -26,10 +27,11 @@ func (d *Dataplane) Apply(t *table.Tables) error {
 		return err
 	}
 	before := d.applied
-	if before == nil {
+	if before == nil || d.torn {
 		before = &table.Tables{}
 	}
-	d.words.reserve(t)
+	d.index.take(t)
+	d.torn = true
 	if err := d.writeClusters(before, t); err != nil {
 		return err
 	}
@@ -39,17 +41,14 @@ func (d *Dataplane) Apply(t *table.Tables) error {
 	if err := d.writeListeners(t); err != nil {
 		return err
 	}
-	if err := d.removeRows(t); err != nil {
-		return err
-	}
 	if err := d.writeScopes(t.Scopes); err != nil {
 		return err
 	}
 	if err := d.attach(t.Scopes); err != nil {
 		return err
 	}
+	d.torn = false
 	d.applied = t
-	d.names = newNames(t)
 	select {
 	case d.rescan <- struct{}{}:
 	default: // a look is due already
@@ -101,13 +100,29 @@ func innerMap(size int, rows [][]byte) (*ebpf.Map, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a row: %w", err)
 	}
-	for i, r := range rows {
-		if err := m.Update(uint32(i), r, ebpf.UpdateAny); err != nil {
-			m.Close()
-			return nil, fmt.Errorf("fill a row: %w", err)
-		}
+	keys := make([]uint32, len(rows))
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	// One call for all entries: the library wants a slice whose members have the entries' size.
+	if size == targetSize {
+		_, err = m.BatchUpdate(keys, fixed[[targetSize]byte](rows), nil)
+	} else {
+		_, err = m.BatchUpdate(keys, fixed[[clusterSize]byte](rows), nil)
+	}
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("fill a row: %w", err)
 	}
 	return m, nil
+}
+
+func fixed[T [targetSize]byte | [clusterSize]byte](rows [][]byte) []T {
+	all := make([]T, len(rows))
+	for i, r := range rows {
+		all[i] = T(r)
+	}
+	return all
 }
 
 // rowBatch collects new rows of an array of maps, so that many cost one wait for the kernel's readers and not one each.
@@ -187,13 +202,64 @@ func (d *Dataplane) writeTargets(before, t *table.Tables) error {
 	return b.flush()
 }
 
-// writeListeners makes the map of keys equal to t's. Inserting is last of the adding, deleting first of the removing.
+// writeListeners makes the map of keys equal to t's. A key that gets another id is overwritten in place, so that it is
+// owned at every moment; keys are deleted last.
 func (d *Dataplane) writeListeners(t *table.Tables) error {
+	have, err := d.listenerKeys()
+	if err != nil {
+		return err
+	}
 	want := make(map[kern.CListenerKey]uint32, len(t.Listeners))
 	for _, l := range t.Listeners {
 		want[d.key(l)] = l.ID
 	}
-	have := make(map[kern.CListenerKey]uint32, len(want))
+	// A full map may have room when the keys that go have gone.
+	full, err := d.putKeys(want, have)
+	if err != nil {
+		return err
+	}
+	for k := range have {
+		if want[k] != 0 {
+			continue
+		}
+		if err := d.objs.Listeners.Delete(&k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("remove a listener: %w", err)
+		}
+	}
+	if full, err = d.putKeys(full, nil); err != nil {
+		return err
+	}
+	if len(full) > 0 {
+		return fmt.Errorf("%d listeners find no room: raise --max-listeners (takes effect after `leno down`)", len(full))
+	}
+	return nil
+}
+
+// putKeys writes the keys of want that differ from have and returns those that found no room.
+func (d *Dataplane) putKeys(want, have map[kern.CListenerKey]uint32) (map[kern.CListenerKey]uint32, error) {
+	full := map[kern.CListenerKey]uint32{}
+	for k, id := range want {
+		if have[k] == id {
+			continue
+		}
+		if err := d.objs.Listeners.Update(&k, id, ebpf.UpdateAny); errors.Is(err, unix.E2BIG) {
+			full[k] = id
+		} else if err != nil {
+			return nil, fmt.Errorf("write a listener: %w", err)
+		}
+	}
+	return full, nil
+}
+
+// listenerKeys is what the map of keys holds: known since the last Apply, read from the kernel before the first.
+func (d *Dataplane) listenerKeys() (map[kern.CListenerKey]uint32, error) {
+	have := map[kern.CListenerKey]uint32{}
+	if d.applied != nil && !d.torn {
+		for _, l := range d.applied.Listeners {
+			have[d.key(l)] = l.ID
+		}
+		return have, nil
+	}
 	var k kern.CListenerKey
 	var id uint32
 	it := d.objs.Listeners.Iterate()
@@ -201,58 +267,9 @@ func (d *Dataplane) writeListeners(t *table.Tables) error {
 		have[k] = id
 	}
 	if err := it.Err(); err != nil {
-		return fmt.Errorf("read the listeners: %w", err)
+		return nil, fmt.Errorf("read the listeners: %w", err)
 	}
-	for k, id := range have {
-		if want[k] == id {
-			continue
-		}
-		if err := d.objs.Listeners.Delete(&k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("remove a listener: %w", err)
-		}
-		delete(have, k)
-	}
-	for k, id := range want {
-		if have[k] == id {
-			continue
-		}
-		if err := d.objs.Listeners.Update(&k, id, ebpf.UpdateNoExist); err != nil {
-			return fmt.Errorf("write a listener (raise --max-listeners if the map is full): %w", err)
-		}
-	}
-	return nil
-}
-
-// removeRows drops the targets and clusters that nothing leads to any more, those of earlier agents included.
-func (d *Dataplane) removeRows(t *table.Tables) error {
-	targets := make(map[uint32]bool, len(t.Listeners))
-	for _, l := range t.Listeners {
-		targets[l.ID] = true
-	}
-	clusters := make(map[uint32]bool, len(t.Clusters))
-	for _, c := range t.Clusters {
-		clusters[c.ID] = true
-	}
-	if err := removeInner(d.objs.Targets, targets); err != nil {
-		return err
-	}
-	return removeInner(d.objs.Clusters, clusters)
-}
-
-func removeInner(outer *ebpf.Map, keep map[uint32]bool) error {
-	ids, err := innerIDs(outer)
-	if err != nil {
-		return err
-	}
-	for id := range ids {
-		if keep[id] {
-			continue
-		}
-		if err := outer.Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("remove a row: %w", err)
-		}
-	}
-	return nil
+	return have, nil
 }
 
 // innerIDs lists the rows of an array of maps: index -> id of the inner map.

@@ -7,34 +7,12 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/leno-mesh/leno/internal/kern"
-	"github.com/leno-mesh/leno/internal/mesh"
 	"github.com/leno-mesh/leno/internal/status"
-	"github.com/leno-mesh/leno/internal/table"
 	"github.com/leno-mesh/leno/internal/telemetry"
 )
-
-// names turns ids back into words.
-type names struct {
-	listeners map[uint32]*table.Listener
-	clusters  map[uint32]mesh.ClusterID
-	endpoints map[uint32]netip.AddrPort
-}
-
-func newNames(t *table.Tables) names {
-	n := names{make(map[uint32]*table.Listener, len(t.Listeners)), make(map[uint32]mesh.ClusterID, len(t.Clusters)),
-		map[uint32]netip.AddrPort{}}
-	for _, l := range t.Listeners {
-		n.listeners[l.ID] = l
-	}
-	for _, c := range t.Clusters {
-		n.clusters[c.ID] = c.Cluster
-		for _, s := range c.Slots {
-			n.endpoints[s.Endpoint] = s.Address
-		}
-	}
-	return n
-}
 
 func failures(f *kern.CFlow) uint64 {
 	x := &f.Failed
@@ -52,47 +30,28 @@ func active(f *kern.CFlow) uint64 {
 
 // eachFlow reads all rows of counters. Rows that appear meanwhile may be missed until the next time.
 func (d *Dataplane) eachFlow(visit func(kern.CFlowKey, *kern.CFlow)) {
-	var k kern.CFlowKey
-	var f kern.CFlow
-	for it := d.objs.Flows.Iterate(); it.Next(&k, &f); {
-		visit(k, &f)
-	}
-}
-
-// tidyFlows removes the rows whose listener, cluster or endpoint has gone and that count nothing open.
-func (d *Dataplane) tidyFlows() {
-	d.mu.Lock()
-	n, ready := d.names, d.applied != nil
-	d.mu.Unlock()
-	if !ready {
-		return
-	}
-	var gone []kern.CFlowKey
-	d.eachFlow(func(k kern.CFlowKey, f *kern.CFlow) {
-		_, l := n.listeners[k.Listener]
-		_, c := n.clusters[k.Cluster]
-		_, e := n.endpoints[k.Endpoint]
-		if (!l || !c || !e) && active(f) == 0 && k != (kern.CFlowKey{}) {
-			gone = append(gone, k)
+	const batch = 512
+	keys, flows := make([]kern.CFlowKey, batch), make([]kern.CFlow, batch)
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := d.objs.Flows.BatchLookup(&cursor, keys, flows, nil)
+		for i := range n {
+			visit(keys[i], &flows[i])
 		}
-	})
-	for i := range gone {
-		// Gone already is as good.
-		_ = d.objs.Flows.Delete(&gone[i])
+		if err != nil {
+			return // ErrKeyNotExist: the end
+		}
 	}
 }
 
 // Endpoints are the counters of every host that a socket-tier connection was given.
 func (d *Dataplane) Endpoints() []telemetry.Endpoint {
-	d.mu.Lock()
-	n := d.names
-	d.mu.Unlock()
 	var all []telemetry.Endpoint
 	d.eachFlow(func(k kern.CFlowKey, f *kern.CFlow) {
-		c, ok := n.clusters[k.Cluster]
-		addr, known := n.endpoints[k.Endpoint]
+		c, ok := d.index.cluster(k.Cluster)
+		addr, known := d.index.endpoint(k.Endpoint)
 		if !ok || !known {
-			return // closed meanwhile and about to be removed
+			return // left by an earlier agent, and not in the configuration any more
 		}
 		all = append(all, telemetry.Endpoint{Cluster: c, Address: addr,
 			CxTotal: f.Attempted, CxActive: active(f), CxConnectFail: failures(f),
@@ -104,16 +63,13 @@ func (d *Dataplane) Endpoints() []telemetry.Endpoint {
 
 // Collect implements telemetry.Source: the socket tier's share of Envoy's statistics, and what only the kernel knows.
 func (d *Dataplane) Collect(emit func(telemetry.Sample)) {
-	d.mu.Lock()
-	n := d.names
-	d.mu.Unlock()
 	byCluster := map[string]*kern.CFlow{}
 	byListener := map[string]*kern.CFlow{}
 	d.eachFlow(func(k kern.CFlowKey, f *kern.CFlow) {
-		if c, ok := n.clusters[k.Cluster]; ok {
+		if c, ok := d.index.cluster(k.Cluster); ok {
 			addFlow(byCluster, c.Name, f)
 		}
-		if l, ok := n.listeners[k.Listener]; ok {
+		if l, ok := d.index.listener(k.Listener); ok {
 			addFlow(byListener, statAddress(l.Address), f)
 		}
 	})

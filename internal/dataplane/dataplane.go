@@ -48,14 +48,17 @@ type Dataplane struct {
 	lock   *os.File // flock on the pin folder: one agent at a time
 	objs   kern.CObjects
 	words  *words
+	index  *index
 	netns  uint64 // cookie of the agent's namespace
 	fresh  bool   // the pins were made by this agent
 	parked chan Parking
 	rescan chan struct{} // capacity 1: look for namespaces now
 
+	settingsMu sync.Mutex // held for reading, changing and writing the row of settings
+
 	mu       sync.Mutex
 	applied  *table.Tables // what the maps hold; nil before the first Apply
-	names    names
+	torn     bool          // the last Apply stopped half-way: the next writes everything
 	attached []attachment
 	parks    map[parkKey]*parkSocket
 	missing  map[string]string // what is not in force, by topic, in sentences
@@ -78,7 +81,7 @@ func Open(o Options) (*Dataplane, error) {
 		return nil, err
 	}
 	d := &Dataplane{o: o, lock: lock, parked: make(chan Parking), rescan: make(chan struct{}, 1),
-		parks: map[parkKey]*parkSocket{}}
+		index: newIndex(), parks: map[parkKey]*parkSocket{}}
 	if err := d.load(); err != nil {
 		lock.Close()
 		return nil, err
@@ -132,8 +135,13 @@ func (d *Dataplane) load() (err error) {
 			d.objs.Close()
 		}
 	}()
-	if d.words, err = mapWords(&d.objs.CMaps); err != nil {
+	if d.words, err = mapWords(&d.objs.CMaps, d.index); err != nil {
 		return err
+	}
+	if !d.fresh {
+		if err := d.findLeft(); err != nil {
+			return err
+		}
 	}
 	return d.introduce()
 }
@@ -195,7 +203,7 @@ func (d *Dataplane) Close() error {
 		a.close()
 	}
 	d.attached = nil
-	return errors.Join(d.words.close(), d.objs.Close(), d.lock.Close())
+	return errors.Join(d.objs.Close(), d.lock.Close())
 }
 
 // Remove detaches and unpins everything below pinDir ("" is DefaultPinDir). It refuses while an agent is alive.

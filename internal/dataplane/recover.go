@@ -141,27 +141,3 @@ func recoverSlots(id ebpf.MapID) ([]table.Slot, error) {
 	}
 	return slots, nil
 }
-
-// busy answers table.Busy from what is in flight at the time of the first question.
-type busy struct {
-	d         *Dataplane
-	listeners map[uint32]bool // nil: not asked yet
-}
-
-// Busy says which ids still have live connections.
-func (d *Dataplane) Busy() table.Busy { return &busy{d: d} }
-
-func (b *busy) Cluster(id uint32) bool  { return b.d.words.cluster(id).Load() != 0 }
-func (b *busy) Endpoint(id uint32) bool { return b.d.words.endpoint(id).Load() != 0 }
-
-func (b *busy) Listener(id uint32) bool {
-	if b.listeners == nil {
-		b.listeners = map[uint32]bool{}
-		b.d.eachFlow(func(k kern.CFlowKey, f *kern.CFlow) {
-			if active(f) > 0 {
-				b.listeners[k.Listener] = true
-			}
-		})
-	}
-	return b.listeners[id]
-}

@@ -23,8 +23,8 @@ const (
 	agentDeadNs = 5_000_000_000
 	// lookEvery is how often namespaces are looked for without being asked.
 	lookEvery = 5 * time.Second
-	// tidyEvery is how often counters of ids that have gone are removed.
-	tidyEvery = 10 * time.Second
+	// tidyEvery is how often rows and counters of ids that have gone are removed.
+	tidyEvery = 2 * time.Second
 )
 
 // Run keeps the kernel half informed until ctx ends: the heartbeat, the local addresses, the agent's listeners in other
@@ -48,7 +48,7 @@ func (d *Dataplane) beat(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tidy.C:
-			d.tidyFlows()
+			d.tidy()
 		case <-beat.C:
 			if err := d.writeSettings(func(s *kern.CSettings) { s.HeartbeatNs = monotonicNs() }); err != nil {
 				return fmt.Errorf("heartbeat: %w", err)

@@ -115,8 +115,11 @@ func (d *Dataplane) introduce() error {
 	return nil
 }
 
-// writeSettings changes the one row of settings. Only the agent writes it, so read and write need no lock against others.
+// writeSettings changes the one row of settings. The heartbeat and Apply both do: without the lock one would write the
+// other's words back as they were.
 func (d *Dataplane) writeSettings(change func(*kern.CSettings)) error {
+	d.settingsMu.Lock()
+	defer d.settingsMu.Unlock()
 	var s kern.CSettings
 	if err := d.objs.Settings.Lookup(uint32(0), &s); err != nil {
 		return fmt.Errorf("read settings: %w", err)
