@@ -94,7 +94,8 @@ http {
     listen %[2]d backlog=4096;
     location / { root %[1]s; }
     location = /small { return 200 "%[3]s"; }
-    location = /sink { return 200 "ok"; }
+    # A server that answers at once would not read the body; this one writes it to memory.
+    location = /sink { root %[1]s; dav_methods PUT; dav_access all:rw; }
   }
 }
 `, dir, port, strings.Repeat("x", pages["small"]))
