@@ -177,16 +177,32 @@ func (d *Dataplane) detachExcept(want map[string]bool) error {
 		a.close()
 		return true
 	})
-	dir := filepath.Join(d.o.PinDir, "links")
+	return detach(filepath.Join(d.o.PinDir, "links"), func(name string) bool { return !want[name] })
+}
+
+// detach removes the chosen pinned links of a folder; when it returns, their programs see no more sockets.
+func detach(dir string, chosen func(name string) bool) error {
 	pins, err := os.ReadDir(dir)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
 		return fmt.Errorf("list the pinned links: %w", err)
 	}
 	for _, p := range pins {
-		if !want[p.Name()] {
-			if err := os.Remove(filepath.Join(dir, p.Name())); err != nil {
-				return fmt.Errorf("unpin a link: %w", err)
+		if !chosen(p.Name()) {
+			continue
+		}
+		pin := filepath.Join(dir, p.Name())
+		// The kernel frees a link some time after its last name and descriptor have gone; detaching takes effect at once.
+		if l, err := link.LoadPinnedLink(pin, nil); err == nil {
+			err = l.Detach()
+			l.Close()
+			if err != nil {
+				return fmt.Errorf("detach %s: %w", p.Name(), err)
 			}
+		}
+		if err := os.Remove(pin); err != nil {
+			return fmt.Errorf("unpin a link: %w", err)
 		}
 	}
 	return nil

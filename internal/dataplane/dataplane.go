@@ -219,7 +219,10 @@ func Remove(pinDir string) error {
 		return err
 	}
 	defer lock.Close()
-	// Links first: a map that goes while programs run is kept by them anyway, but nothing may be attached without its pins.
+	// Links first: nothing may be attached without its pins.
+	if err := detach(filepath.Join(pinDir, "links"), func(string) bool { return true }); err != nil {
+		return err
+	}
 	for _, sub := range []string{"links", "maps"} {
 		if err := os.RemoveAll(filepath.Join(pinDir, sub)); err != nil {
 			return fmt.Errorf("unpin: %w", err)
