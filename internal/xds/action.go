@@ -21,7 +21,7 @@ func (rr *routeReader) direct(p *routev3.DirectResponseAction, path string) *mes
 	case *corev3.DataSource_InlineBytes:
 		d.Body = s.InlineBytes
 	case *corev3.DataSource_Filename:
-		data, err := readFile(s.Filename)
+		data, err := readRegular(s.Filename)
 		if err != nil {
 			rr.f.invalid(join(sub, "filename"), "%s %v", s.Filename, err)
 		}
@@ -44,7 +44,7 @@ var redirectCodes = map[routev3.RedirectAction_RedirectResponseCode]int{
 
 func redirect(p *routev3.RedirectAction, path string, f *findings) *mesh.Redirect {
 	if p.GetPortRedirect() > 65535 {
-		f.invalid(join(path, "port_redirect"), "must be a port, not %d", p.GetPortRedirect())
+		f.refused(join(path, "port_redirect"), "must be a port, not %d", p.GetPortRedirect())
 	}
 	return &mesh.Redirect{
 		Scheme:     p.GetSchemeRedirect(),

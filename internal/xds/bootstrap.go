@@ -111,7 +111,7 @@ func (b *bootstrap) staticListeners(r *reader, list *yaml.Node, o Options, f *fi
 func checkListener(l *listenerResource, others []*listenerResource, cluster func(string) bool, f *findings) {
 	for _, o := range others {
 		if o.listener.Name == l.listener.Name && l.listener.Name != "" {
-			f.invalid("name", "%q is the name of another listener", l.listener.Name)
+			f.refused("name", "%q is the name of another listener", l.listener.Name)
 		} else if sameAddress(o.listener.Address, l.listener.Address) {
 			f.invalid("address", "%s is the address of listener %q", l.listener.Address, o.listener.Name)
 		}

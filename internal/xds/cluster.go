@@ -82,7 +82,7 @@ func (out *clusterResource) edsSource(p *clusterv3.Cluster, f *findings) {
 		return
 	}
 	if p.GetLoadAssignment() != nil {
-		f.invalid("load_assignment", "cannot be given for a cluster of type EDS")
+		f.refused("load_assignment", "has no meaning for a cluster of type EDS: the endpoints come from eds_config")
 	}
 	out.edsPath = "eds_cluster_config.eds_config"
 	if e.GetEdsConfig() == nil {

@@ -76,7 +76,7 @@ func (d *decoder) field(key, val *yaml.Node, m protoreflect.Message, path string
 	}
 	sub := join(path, string(fd.Name()))
 	if seen[fd.Name()] {
-		d.f.invalid(sub, "is given twice")
+		d.f.refused(sub, "is given twice, and which one counts is not defined")
 		return
 	}
 	seen[fd.Name()] = true
@@ -206,14 +206,18 @@ func scalarValue(n *yaml.Node, fd protoreflect.FieldDescriptor) (v protoreflect.
 	return v, fmt.Errorf("values of type %s are not known", fd.Kind())
 }
 
+// boolWords are the booleans of YAML 1.1, in the cases that Envoy's loader knows. A name that is written like one
+// needs quotes.
+var boolWords = map[string]bool{
+	"true": true, "True": true, "TRUE": true, "yes": true, "Yes": true, "YES": true,
+	"on": true, "On": true, "ON": true, "y": true, "Y": true,
+	"false": false, "False": false, "FALSE": false, "no": false, "No": false, "NO": false,
+	"off": false, "Off": false, "OFF": false, "n": false, "N": false,
+}
+
 func boolValue(n *yaml.Node) (bool, error) {
-	if n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) == 0 {
-		switch strings.ToLower(n.Value) {
-		case "true", "yes", "on", "y":
-			return true, nil
-		case "false", "no", "off", "n":
-			return false, nil
-		}
+	if v, ok := boolWords[n.Value]; ok && plain(n) || n.Value == "true" || n.Value == "false" {
+		return v, nil
 	}
 	return false, fmt.Errorf("must be true or false, not %q", n.Value)
 }
@@ -242,7 +246,9 @@ func floatValue(n *yaml.Node) (float64, error) {
 
 func intValue(n *yaml.Node, lo, hi int64) (int64, error) {
 	i, err := strconv.ParseInt(n.Value, 10, 64)
-	if err != nil {
+	if u, ok := plainInt(n); ok && u <= math.MaxInt64 {
+		i = int64(u)
+	} else if err != nil {
 		f, ferr := strconv.ParseFloat(n.Value, 64)
 		if ferr != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
 			return 0, fmt.Errorf("must be a whole number, not %q", n.Value)
@@ -257,7 +263,9 @@ func intValue(n *yaml.Node, lo, hi int64) (int64, error) {
 
 func uintValue(n *yaml.Node, hi uint64) (uint64, error) {
 	u, err := strconv.ParseUint(n.Value, 10, 64)
-	if err != nil {
+	if v, ok := plainInt(n); ok {
+		u = v
+	} else if err != nil {
 		f, ferr := strconv.ParseFloat(n.Value, 64)
 		if ferr != nil || f != math.Trunc(f) || f < 0 || f > 1<<53 {
 			return 0, fmt.Errorf("must be a whole number from 0 to %d, not %q", hi, n.Value)
@@ -287,11 +295,25 @@ func base64Value(s string) ([]byte, error) {
 
 // isString says whether a scalar is text for Envoy's YAML loader, which takes unquoted numbers and booleans for such.
 func isString(n *yaml.Node) bool {
-	if n.Style != 0 || n.Tag == "!!str" || n.Tag == "!!timestamp" || n.Tag == "!!binary" {
+	if !plain(n) {
 		return true
 	}
-	_, err := strconv.ParseFloat(n.Value, 64)
-	return err != nil && n.Tag != "!!bool"
+	_, number := strconv.ParseFloat(n.Value, 64)
+	_, word := boolWords[n.Value]
+	_, whole := plainInt(n)
+	return number != nil && !word && !whole
+}
+
+// plain says whether a scalar stands without quotes, a block sign or a tag.
+func plain(n *yaml.Node) bool { return n.Style == 0 }
+
+// plainInt reads the hexadecimal and octal numbers of YAML 1.1.
+func plainInt(n *yaml.Node) (uint64, bool) {
+	if !plain(n) || len(n.Value) < 2 || n.Value[0] != '0' || strings.ContainsAny(n.Value, "_oObB") {
+		return 0, false
+	}
+	u, err := strconv.ParseUint(n.Value, 0, 64)
+	return u, err == nil
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }

@@ -51,7 +51,7 @@ var responseFields = map[string]bool{"version_info": true, "resources": true, "c
 // readDocument reads and parses a file; it never fails, but may hold a problem.
 func readDocument(path string) *document {
 	d := &document{path: path}
-	data, err := readFile(path)
+	data, err := readRegular(path)
 	if err != nil {
 		d.fail(0, "", err.Error())
 		return d

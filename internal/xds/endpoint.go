@@ -55,7 +55,7 @@ func assignment(p *endpointv3.ClusterLoadAssignment, path string, byName bool, f
 			}
 		}
 		if sum > 1<<32-1 {
-			f.invalid(join(lp, "lb_endpoints"), "the sum of load_balancing_weight in a locality must fit in 32 bits")
+			f.refused(join(lp, "lb_endpoints"), "the sum of load_balancing_weight in a locality must fit in 32 bits")
 		}
 	}
 	return out

@@ -116,7 +116,7 @@ func routeFields() []section {
 		{name: "route_action", title: "Route actions", msg: "envoy.config.route.v3.RouteAction", rows: []row{
 			{path: "cluster", rule: honoured},
 			{path: "weighted_clusters.clusters", rule: honoured, into: []string{"cluster_weight"}},
-			{path: "weighted_clusters.total_weight", rule: honoured, note: "the sum of the weights"},
+			{path: "weighted_clusters.total_weight", rule: skipped, note: "the sum of the weights counts, as in Envoy"},
 			{path: "cluster_not_found_response_code", rule: honoured, note: "SERVICE_UNAVAILABLE, NOT_FOUND, INTERNAL_SERVER_ERROR"},
 			{path: "timeout", rule: honoured, note: "absent: 15 s; 0: none"},
 			{path: "idle_timeout", rule: honoured},

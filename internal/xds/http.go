@@ -80,7 +80,7 @@ func httpValues(p *hcmv3.HttpConnectionManager, path string, f *findings) {
 // httpFilters checks that the filters come down to the router.
 func httpFilters(list []*hcmv3.HttpFilter, path string, f *findings) {
 	if len(list) == 0 {
-		f.invalid(path, "is empty: the last filter must be envoy.filters.http.router")
+		f.refused(path, "is empty: the last filter must be envoy.filters.http.router")
 		return
 	}
 	for i, flt := range list {

@@ -34,6 +34,9 @@ func (r *reader) listener(n *yaml.Node) (*listenerResource, *findings) {
 	var p listenerv3.Listener
 	f := r.read(n, &p, "listener")
 	out := &listenerResource{}
+	if p.GetAddress() == nil && !f.has(mesh.Rejected) {
+		f.invalid("address", "is missing")
+	}
 	l := &mesh.Listener{
 		Name:       p.GetName(),
 		Address:    bindAddress(p.GetAddress(), "address", f),
@@ -58,15 +61,15 @@ func (r *reader) listener(n *yaml.Node) (*listenerResource, *findings) {
 // tier reads the listener's own wish from leno's metadata.
 func tier(m *corev3.Metadata, path string, f *findings) string {
 	own := m.GetFilterMetadata()["leno"]
-	path = join(path, `filter_metadata["leno"]`)
+	path = join(path, `filter_metadata["leno"]`) // valid for Envoy whatever it says
 	var tier string
 	for k, v := range own.GetFields() {
 		if k != "tier" {
-			f.invalid(join(path, k), "no such setting; leno accepts tier")
+			f.refused(join(path, k), "no such setting; leno accepts tier")
 			continue
 		}
 		if tier = v.GetStringValue(); tier != "proxy" && tier != "socket" {
-			f.invalid(join(path, k), `must be "proxy" or "socket"`)
+			f.refused(join(path, k), `must be "proxy" or "socket"`)
 			tier = ""
 		}
 	}
@@ -128,10 +131,10 @@ func tcpProxy(p *tcpv3.TcpProxy, path string, f *findings) *mesh.TCPProxy {
 		sum += uint64(c.GetWeight())
 	}
 	if sum > 1<<32-1 {
-		f.invalid(join(path, "weighted_clusters"), "the sum of the weights must fit in 32 bits")
+		f.refused(join(path, "weighted_clusters"), "the sum of the weights must fit in 32 bits")
 	}
 	if len(t.Clusters) == 0 && !f.hasBelow(mesh.Rejected, path) {
-		f.invalid(path, "one of cluster, weighted_clusters must name a cluster")
+		f.refused(path, "one of cluster, weighted_clusters must name a cluster")
 	}
 	return t
 }

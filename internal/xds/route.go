@@ -53,13 +53,9 @@ func routeConfig(p *routev3.RouteConfiguration, path string, f *findings) *route
 	f.unit(path, func(reason string) {
 		rc.VirtualHosts = []*mesh.VirtualHost{{Name: "refused", Domains: []string{"*"}, Routes: tombstoneRoutes(reason)}}
 	})
-	names, domains := map[string]bool{}, map[string]bool{}
+	domains := map[string]bool{}
 	for i, vh := range p.GetVirtualHosts() {
 		sub := at(join(path, "virtual_hosts"), i)
-		if names[vh.GetName()] {
-			f.invalid(join(sub, "name"), "%q is the name of another virtual host", vh.GetName())
-		}
-		names[vh.GetName()] = true
 		rr.domains(vh, sub, domains)
 		rc.VirtualHosts = append(rc.VirtualHosts, rr.virtualHost(vh, sub))
 	}
@@ -183,9 +179,5 @@ func (rr *routeReader) weighted(p *routev3.WeightedCluster, path string, a *mesh
 		rr.f.invalid(path, "the sum of the weights must be greater than 0")
 	case sum > 1<<32-1:
 		rr.f.invalid(path, "the sum of the weights must fit in 32 bits")
-	}
-	//nolint:staticcheck // deprecated, and still in many files
-	if t := p.GetTotalWeight(); t != nil && uint64(t.GetValue()) != sum {
-		rr.f.invalid(join(path, "total_weight"), "must be the sum of the weights, %d, not %d", sum, t.GetValue())
 	}
 }

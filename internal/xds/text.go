@@ -27,16 +27,21 @@ type textError struct {
 
 func (e *textError) Error() string { return e.msg }
 
-// readFile returns the bytes of a file that may be replaced at any time.
+// readRegular reads a file that may be replaced at any time. Anything else could block for ever.
+func readRegular(path string) ([]byte, error) {
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return nil, &textError{msg: "is not a regular file"}
+	}
+	return readFile(path)
+}
+
+// readFile returns the bytes of a file or pipe.
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, &textError{msg: fmt.Sprintf("cannot be read: %v", errors.Unwrap(err))}
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err == nil && !st.Mode().IsRegular() {
-		return nil, &textError{msg: "is not a regular file"}
-	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, &textError{msg: fmt.Sprintf("cannot be read: %v", err)}
