@@ -25,6 +25,9 @@ type player struct {
 	w    *world
 	dp   dataPlane
 	conn *clientConn // for keep
+
+	mu    *sync.Mutex
+	dials map[string]int // connects by listener port
 }
 
 type clientConn struct {
@@ -40,6 +43,7 @@ type dataPlane interface {
 // play returns the answers to all steps, in normal form.
 func (p *player) play(steps []step) (string, error) {
 	defer p.drop()
+	p.mu, p.dials = new(sync.Mutex), map[string]int{}
 	var b strings.Builder
 	for _, st := range steps {
 		got, err := p.step(st)
@@ -138,7 +142,7 @@ func (p *player) together(st step) (string, error) {
 	var failed error
 	for range st.parallel {
 		wg.Go(func() {
-			one := &player{w: p.w, dp: p.dp}
+			one := &player{w: p.w, dp: p.dp, mu: p.mu, dials: p.dials}
 			defer one.drop()
 			got, err := one.once(st)
 			mu.Lock()
@@ -170,6 +174,9 @@ func (p *player) once(st step) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		p.mu.Lock()
+		p.dials[st.to]++
+		p.mu.Unlock()
 		c, err := net.DialTimeout("tcp", net.JoinHostPort(st.address, strconv.Itoa(port)), patience)
 		if err != nil {
 			return "< " + outcome(err) + "\n", nil
@@ -196,6 +203,8 @@ func outcome(err error) string {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "(refused)"
+	case errors.Is(err, syscall.ETIMEDOUT):
+		return "(timed out)"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "(reset)"
 	case errors.Is(err, io.EOF):

@@ -75,7 +75,7 @@ func TestLenoProxy(t *testing.T) {
 			pins := privatePins(t)
 			cgroup := privateCgroup(t)
 			got := playWith(t, s, syscall.SIGINT, func(w *world) (*process, error) {
-				return startLeno(binary, w, "proxy", cgroup, pins)
+				return startLeno(binary, w, lenoPlace{tier: "proxy", cgroup: cgroup, pins: pins})
 			})
 			if *showFlag {
 				t.Log(got)

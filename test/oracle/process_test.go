@@ -27,7 +27,7 @@ type process struct {
 }
 
 // start runs a command whose output goes to a file in dir.
-func start(dir, binary string, args ...string) (*process, error) {
+func start(dir string, attr *syscall.SysProcAttr, binary string, args ...string) (*process, error) {
 	p := &process{log: filepath.Join(dir, filepath.Base(binary)+".log"), ended: make(chan error, 1),
 		client: &http.Client{Timeout: 5 * time.Second}}
 	out, err := os.Create(p.log)
@@ -37,7 +37,7 @@ func start(dir, binary string, args ...string) (*process, error) {
 	defer out.Close()
 	p.cmd = exec.Command(binary, args...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = attr
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func startEnvoy(binary string, w *world) (*process, error) {
 		return nil, err
 	}
 	admin := fmt.Sprintf(`{"admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": %d}}}}`, port)
-	p, err := start(w.dir, binary, "-c", filepath.Join(w.dir, "bootstrap.yaml"), "--config-yaml", admin,
+	p, err := start(w.dir, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}, binary, "-c", filepath.Join(w.dir, "bootstrap.yaml"), "--config-yaml", admin,
 		"--concurrency", "1", "--disable-hot-restart", "--log-level", "warning",
 		"--service-node", "oracle", "--service-cluster", "oracle")
 	if err != nil {
@@ -133,12 +133,26 @@ func startEnvoy(binary string, w *world) (*process, error) {
 	return p, nil
 }
 
-// startLeno runs leno with a pin directory, a state directory and a managed cgroup of its own.
-func startLeno(binary string, w *world, tier, cgroup, pins string) (*process, error) {
+// lenoPlace is where a leno under test runs: all its own, so that many run beside each other.
+type lenoPlace struct {
+	tier, cgroup, pins string
+	outside            string // cgroup folder for the agent itself; "": that of the test
+}
+
+func startLeno(binary string, w *world, at lenoPlace) (*process, error) {
 	state := filepath.Join(w.dir, "state")
-	p, err := start(w.dir, binary, "run", "-c", filepath.Join(w.dir, "bootstrap.yaml"), "--tier="+tier,
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if at.outside != "" {
+		dir, err := os.Open(at.outside)
+		if err != nil {
+			return nil, err
+		}
+		defer dir.Close()
+		attr.UseCgroupFD, attr.CgroupFD = true, int(dir.Fd())
+	}
+	p, err := start(w.dir, attr, binary, "run", "-c", filepath.Join(w.dir, "bootstrap.yaml"), "--tier="+at.tier,
 		"--service-node", "oracle", "--service-cluster", "oracle",
-		"--cgroup", cgroup, "--pin-dir", pins, "--state-dir", state)
+		"--cgroup", at.cgroup, "--pin-dir", at.pins, "--state-dir", state)
 	if err != nil {
 		return nil, err
 	}
