@@ -39,7 +39,7 @@ func (v *view) run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if v.terminal {
-			v.draw()
+			v.draw(false)
 		}
 	}
 }
@@ -51,7 +51,7 @@ func (v *view) say(format string, a ...any) {
 	v.said = append(v.said, line)
 	v.mu.Unlock()
 	if v.terminal {
-		v.draw()
+		v.draw(false)
 	} else {
 		fmt.Fprintln(v.out, line)
 	}
@@ -59,7 +59,9 @@ func (v *view) say(format string, a ...any) {
 
 func (v *view) print(format string, a ...any) { fmt.Fprintf(v.out, format, a...) }
 
-func (v *view) draw() {
+// draw replaces the last table. All but the last are cut at the terminal's edge: a line that wraps would spoil the
+// count of lines to go back.
+func (v *view) draw(last bool) {
 	text := v.table()
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -68,7 +70,11 @@ func (v *view) draw() {
 		// Back to the first line of the last table, and forget what is below.
 		fmt.Fprintf(v.out, "\x1b[%dA\x1b[J", v.height)
 	}
-	fmt.Fprint(v.out, text)
+	if last {
+		fmt.Fprint(v.out, text)
+	} else {
+		fmt.Fprint(v.out, "\x1b[?7l", text, "\x1b[?7h")
+	}
 	v.height = strings.Count(text, "\n")
 }
 
@@ -115,7 +121,7 @@ func short(d time.Duration) string {
 // summary prints the last table and what it means, and returns the verdict.
 func (v *view) summary() error {
 	if v.terminal {
-		v.draw()
+		v.draw(true)
 	} else {
 		fmt.Fprintf(v.out, "\n%s", v.table())
 	}
