@@ -139,7 +139,13 @@ func startLeno(w *world, c *contender, routes []route, leno string) (*process, e
 	if err != nil {
 		return nil, err
 	}
-	return a, answersAll(a, routes)
+	for _, r := range routes {
+		// Asked from where the clients will be: a listener of the socket tier works there and nowhere else.
+		if _, err := w.run(context.Background(), c.cgroup, w.self, "probe", "reach", local(r.Port)); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
 }
 
 // agent starts leno with pins and state of its own and waits until it says that it is ready.

@@ -22,6 +22,7 @@ import (
 // probe is a client that runs in a managed cgroup:
 //
 //	connect N FILE     connects N times to addresses of a file at random; prints the median time of connect() in ns
+//	reach ADDRESS      tries until somebody accepts
 //	first ADDRESS      tries until a server answers; prints when that was
 //	change ADDRESS X   tries until a server other than X answers; prints when that was
 //
@@ -38,6 +39,13 @@ func probe(args []string) error {
 			return err
 		}
 		return probeConnect(n, strings.Fields(string(text)))
+	case len(args) == 2 && args[0] == "reach":
+		for deadline := time.Now().Add(30 * time.Second); !accepts(args[1]); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("waited 30 s in vain until somebody accepts on %s", args[1])
+			}
+		}
+		return nil
 	case len(args) == 2 && args[0] == "first":
 		return probeChange(args[1], "")
 	case len(args) == 3 && args[0] == "change":
