@@ -67,7 +67,10 @@ func (d *Demo) Run(ctx context.Context) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("the demo makes network namespaces and cgroups: run it as root")
 	}
-	if d.files.dir, err = os.MkdirTemp("", "leno-demo-"); err != nil {
+	if err := d.sweep(); err != nil {
+		return err
+	}
+	if d.files.dir, err = os.MkdirTemp("", d.name+"-"); err != nil {
 		return fmt.Errorf("make the demo's folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, d.clean()) }()
@@ -180,7 +183,7 @@ func freePort(wish uint16) (netip.AddrPort, error) {
 // startAgent starts the agent and waits until its configuration is in force.
 func (d *Demo) startAgent(ctx context.Context) error {
 	cmd := d.leno("run", "-c", d.files.path("bootstrap.yaml"), "--cgroup", "/"+d.name, "--drain-time-s", "1")
-	// An agent whose demo was killed takes Ctrl-C's way out: it detaches.
+	// An agent whose demo was killed takes Ctrl-C's way out: it detaches. What it does not reach, sweep removes.
 	p, err := d.start("agent", cmd, syscall.SIGINT, 0)
 	if err != nil {
 		return err

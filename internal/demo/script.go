@@ -6,9 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -46,7 +43,9 @@ func (d *Demo) play(ctx context.Context) error {
 		}
 		err := d.until(ctx, d.agent, fmt.Sprintf("the split %s is live", s.split),
 			func() bool { return d.tally.liveAfter() > 0 })
-		if err != nil {
+		if errors.Is(err, errInterrupted) {
+			return err
+		} else if err != nil {
 			return errors.Join(err, d.tally.lastError())
 		}
 		if i > 0 {
@@ -135,51 +134,4 @@ Ctrl-C ends it and removes everything.
 	case err := <-d.failed:
 		return err
 	}
-}
-
-// clean removes everything, whatever happened before.
-func (d *Demo) clean() error {
-	var all []error
-	if d.client != nil {
-		all = append(all, d.client.stop(0, 10*time.Second))
-	}
-	for _, l := range d.links {
-		all = append(all, l.Down())
-	}
-	for _, p := range d.children {
-		sig := syscall.Signal(0)
-		if p == d.agent {
-			sig = syscall.SIGINT
-		}
-		all = append(all, p.stop(sig, 10*time.Second))
-	}
-	if _, err := os.Stat(d.pins()); err == nil {
-		// The agent is dead, or could not detach.
-		if text, err := d.leno("down").CombinedOutput(); err != nil {
-			all = append(all, fmt.Errorf("leno down: %w: %s", err, text))
-		}
-	}
-	all = append(all, removeCgroup(d.cgroup()), os.RemoveAll(d.files.dir))
-	return errors.Join(all...)
-}
-
-// removeCgroup removes a cgroup and those that programs left in it. The kernel lets go of the last process a
-// little after it has ended.
-func removeCgroup(dir string) error {
-	var last error
-	for range 200 {
-		inner, err := filepath.Glob(filepath.Join(dir, "*", "cgroup.procs"))
-		if err != nil {
-			return err
-		}
-		for _, f := range inner {
-			// What is still busy makes the removal of dir fail, below.
-			_ = os.Remove(filepath.Dir(f))
-		}
-		if last = os.Remove(dir); last == nil || errors.Is(last, fs.ErrNotExist) {
-			return nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return fmt.Errorf("remove the client's cgroup: %w", last)
 }
