@@ -21,7 +21,8 @@ import (
 
 // probe is a client that runs in a managed cgroup:
 //
-//	connect N FILE     connects N times to addresses of a file at random; prints the median time of connect() in ns
+//	connect N HOW FILE connects N times to addresses of a file, HOW: all in turn, or random; prints the median
+//	                   time of connect() in ns
 //	reach ADDRESS      tries until somebody accepts
 //	first ADDRESS      tries until a server answers; prints when that was
 //	change ADDRESS X   tries until a server other than X answers; prints when that was
@@ -29,16 +30,16 @@ import (
 // Times are Unix nanoseconds. The servers are those of announce.
 func probe(args []string) error {
 	switch {
-	case len(args) == 3 && args[0] == "connect":
+	case len(args) == 4 && args[0] == "connect":
 		n, err := strconv.Atoi(args[1])
 		if err != nil {
 			return err
 		}
-		text, err := os.ReadFile(args[2])
+		text, err := os.ReadFile(args[3])
 		if err != nil {
 			return err
 		}
-		return probeConnect(n, strings.Fields(string(text)))
+		return probeConnect(n, strings.Fields(string(text)), args[2] == "random")
 	case len(args) == 2 && args[0] == "reach":
 		for deadline := time.Now().Add(30 * time.Second); !accepts(args[1]); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
@@ -79,7 +80,7 @@ func announce(name string) (net.Listener, error) {
 	return l, nil
 }
 
-func probeConnect(n int, addresses []string) error {
+func probeConnect(n int, addresses []string, random bool) error {
 	var to []unix.SockaddrInet4
 	for _, a := range addresses {
 		t, err := net.ResolveTCPAddr("tcp4", a)
@@ -89,8 +90,12 @@ func probeConnect(n int, addresses []string) error {
 		to = append(to, unix.SockaddrInet4{Port: t.Port, Addr: [4]byte(t.IP.To4())})
 	}
 	took := make([]int64, 0, n)
-	for range n {
-		t, err := timeConnect(&to[rand.IntN(len(to))])
+	for i := range n {
+		next := i % len(to)
+		if random {
+			next = rand.IntN(len(to))
+		}
+		t, err := timeConnect(&to[next])
 		if err != nil {
 			return err
 		}
