@@ -172,7 +172,7 @@ var children = map[string]func(args []string) error{
 		if err := errors.Join(err1, err2, err3); err != nil {
 			return err
 		}
-		return runOpenLoop(a[0], a[1], n, rate, lasts)
+		return printOpenLoop(a[0], a[1], n, rate, lasts)
 	},
 	"spin":  func(a []string) error { return spin(a[0]) },
 	"probe": probe,

@@ -45,25 +45,39 @@ type OpenResult struct {
 	P50, P99, P999            float64 // microseconds
 }
 
-// runOpenLoop is the child: it prints an OpenResult as JSON.
-func runOpenLoop(address, path string, connections int, rate float64, lasts time.Duration) error {
+// printOpenLoop is the child: it prints an OpenResult as JSON.
+func printOpenLoop(address, path string, connections int, rate float64, lasts time.Duration) error {
+	r, err := runOpenLoop(address, path, connections, rate, lasts)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+func runOpenLoop(address, path string, connections int, rate float64, lasts time.Duration) (OpenResult, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	o := &openLoop{request: fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n", path)}
 	var err error
 	if o.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return err
+		return OpenResult{}, err
 	}
+	defer o.close()
 	for i := range connections {
 		if err := o.open(address, i); err != nil {
-			return err
+			return OpenResult{}, err
 		}
 	}
-	r, err := o.run(rate, lasts)
-	if err != nil {
-		return err
+	return o.run(rate, lasts)
+}
+
+func (o *openLoop) close() {
+	for _, c := range o.conns {
+		if c.fd >= 0 {
+			unix.Close(c.fd)
+		}
 	}
-	return json.NewEncoder(os.Stdout).Encode(r)
+	unix.Close(o.epoll)
 }
 
 func (o *openLoop) open(address string, i int) error {
