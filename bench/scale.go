@@ -263,21 +263,7 @@ func (s *scale) edits(ctx context.Context) error {
 	}
 	defer other.Close()
 	lds := filepath.Join(s.w.dir, "listeners.yaml")
-	write := func(cluster string) error {
-		var b strings.Builder
-		b.WriteString("resources:\n")
-		for i := range editedListeners {
-			c := "a"
-			if i == editedListeners/2 {
-				c = cluster
-			}
-			b.WriteString("- \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener\n" + listener("  ", i, c))
-		}
-		if err := os.WriteFile(lds+".new", []byte(b.String()), 0o600); err != nil {
-			return err
-		}
-		return os.Rename(lds+".new", lds)
-	}
+	write := func(cluster string) error { return writeListeners(lds, cluster) }
 	if err := write("a"); err != nil {
 		return err
 	}
@@ -308,4 +294,21 @@ func (s *scale) edits(ctx context.Context) error {
 	e := estimate(took)
 	s.figure(fmt.Sprintf("edit live with %d listeners", editedListeners), e.Median, "ms", "(%.0f-%.0f)", e.Low, e.High)
 	return nil
+}
+
+// writeListeners replaces the file: the listener in the middle goes to cluster, all others to a.
+func writeListeners(path, cluster string) error {
+	var b strings.Builder
+	b.WriteString("resources:\n")
+	for i := range editedListeners {
+		c := "a"
+		if i == editedListeners/2 {
+			c = cluster
+		}
+		b.WriteString("- \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener\n" + listener("  ", i, c))
+	}
+	if err := os.WriteFile(path+".new", []byte(b.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }

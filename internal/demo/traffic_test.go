@@ -27,11 +27,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestClient asks real servers over a real link; without a mesh between them every answer is the client's own.
-func TestClient(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to make network namespaces")
-	}
+// startServer starts a service in a namespace of its own, over the i-th link, and returns its address.
+func startServer(t *testing.T, i int, service, listen string) string {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -40,57 +38,54 @@ func TestClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var targets Targets
-	for i, s := range []struct {
-		service, port string
-		to            []*string
-	}{
-		{serviceHTTP, "80", []*string{&targets.HTTP, &targets.DirectHTTP}},
-		{serviceTCP, "7000", []*string{&targets.TCP, &targets.DirectTCP}},
-	} {
-		cmd := exec.Command(self, "server", s.service, "v1", "0.0.0.0:"+s.port)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-		life, err := cmd.StdinPipe()
-		if err != nil {
+	cmd := exec.Command(self, "server", service, "v1", "0.0.0.0:"+listen)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	life, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		life.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the %s server ended with %v", service, err)
+		}
+	})
+	l := LinkIn(subnet, i, fmt.Sprintf("lenot%d-%d", os.Getpid()%10_000_000, i))
+	if err := l.Up(cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Down(); err != nil {
+			t.Error(err)
+		}
+	})
+	at := net.JoinHostPort(l.There.Addr().String(), listen)
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		c, err := net.DialTimeout("tcp", at, time.Second)
+		if err == nil {
+			c.Close()
+			return at
+		}
+		if time.Now().After(deadline) {
 			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			life.Close()
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("the %s server ended with %v", s.service, err)
-			}
-		})
-		l := LinkIn(subnet, i, fmt.Sprintf("lenot%d-%d", os.Getpid()%10_000_000, i))
-		if err := l.Up(cmd.Process.Pid); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := l.Down(); err != nil {
-				t.Error(err)
-			}
-		})
-		for _, to := range s.to {
-			*to = net.JoinHostPort(l.There.Addr().String(), s.port)
-		}
-		for deadline := time.Now().Add(20 * time.Second); ; {
-			c, err := net.DialTimeout("tcp", *s.to[0], time.Second)
-			if err == nil {
-				c.Close()
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatal(err)
-			}
 		}
 	}
+}
+
+// TestClient asks real servers over a real link; without a mesh between them every answer is the client's own.
+func TestClient(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to make network namespaces")
+	}
+	http, tcp := startServer(t, 0, serviceHTTP, "80"), startServer(t, 1, serviceTCP, "7000")
 	life, end := io.Pipe()
 	out, in := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		done <- Client(targets, life, in)
+		done <- Client(Targets{HTTP: http, TCP: tcp, DirectHTTP: http, DirectTCP: tcp}, life, in)
 		in.Close()
 	}()
 	seen := map[string]int{}
