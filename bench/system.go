@@ -208,6 +208,7 @@ func spin(cpus string) error {
 	}
 	for range n {
 		go func() {
+			//lint:ignore SA5002 spinning is what it is for
 			for {
 			}
 		}()
