@@ -128,7 +128,7 @@ type WeightedCluster struct {
 type HTTPConnectionManager struct {
 	StatPrefix string
 	// Exactly one of RouteConfig and RDS is set. RDS names a member of Scope.Routes; while it is
-	// missing there, the listener is not ready and connects to it are refused.
+	// missing there, every request is answered with 404.
 	RouteConfig *RouteConfig
 	RDS         string
 
@@ -224,7 +224,7 @@ type StringMatch struct {
 }
 
 // HeaderMatch is Envoy's HeaderMatcher. Name is lower case; ":method", ":authority", ":path" and ":scheme" are allowed.
-// Several values of one name are joined by "," before the comparison.
+// Of several fields of one name it is enough that one matches.
 type HeaderMatch struct {
 	Name    string
 	Match   StringMatch

@@ -121,7 +121,10 @@ func (c *compiler) listener(sc *mesh.Scope, scope uint32, l *mesh.Listener) {
 	row := &Listener{
 		ID:   c.listeners.of(listenerKey{sc.Cgroup, l.Address, l.BindToPort}),
 		Name: l.Name, Scope: scope, Address: l.Address, Bound: l.BindToPort, V4Compat: l.V4Compat,
-		Tier: ch.tier, Tombstone: ch.tombstone,
+		Tier: ch.tier, Tombstone: ch.tombstone, StatPrefix: l.StatPrefix,
+	}
+	if l.TCP != nil {
+		row.TCPStatPrefix = l.TCP.StatPrefix
 	}
 	if ch.tier == TierSocket && ch.tombstone == "" {
 		for _, w := range l.TCP.Clusters {
@@ -167,7 +170,8 @@ func (c *compiler) routes(sc *mesh.Scope, l *mesh.Listener) {
 
 func sameListener(a, b *Listener) bool {
 	return a.Name == b.Name && a.Scope == b.Scope && a.Address == b.Address && a.Bound == b.Bound && a.V4Compat == b.V4Compat &&
-		a.Tier == b.Tier && a.Tombstone == b.Tombstone && slices.Equal(a.Shares, b.Shares)
+		a.Tier == b.Tier && a.Tombstone == b.Tombstone && a.StatPrefix == b.StatPrefix && a.TCPStatPrefix == b.TCPStatPrefix &&
+		slices.Equal(a.Shares, b.Shares)
 }
 
 // cluster returns the row of a cluster that a socket-tier listener uses; nil if the name is not configured.

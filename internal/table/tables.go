@@ -60,6 +60,9 @@ type Listener struct {
 	Tier     Tier
 	// Tombstone: why every connect fails; empty otherwise.
 	Tombstone string
+	// StatPrefix names the listener in statistics (empty: its address), TCPStatPrefix its tcp_proxy (empty: it has none).
+	StatPrefix    string
+	TCPStatPrefix string
 	// Shares is the split of a socket-tier listener, in configuration order; empty for the proxy tier.
 	Shares []Share
 }

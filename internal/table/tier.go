@@ -32,9 +32,6 @@ func (c *compiler) choose(sc *mesh.Scope, l *mesh.Listener) choice {
 		return choice{tier: TierProxy, why: "asked for by --tier=proxy"}
 	case l.Tier == "proxy" && c.in.Mode != ModeSocket:
 		return choice{tier: TierProxy, why: "asked for by the listener's metadata"}
-	case l.HTTP != nil && sc.RouteConfig(l.HTTP) == nil:
-		why := "waits for route configuration " + l.HTTP.RDS
-		return choice{TierProxy, why, why}
 	}
 	why := c.whyProxy(sc, l)
 	switch {

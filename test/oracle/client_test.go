@@ -66,6 +66,15 @@ func (p *player) step(st step) (string, error) {
 			return "", err
 		}
 	}
+	if st.writeFrom != "" {
+		data, err := os.ReadFile(filepath.Join(p.w.dir, st.writeFrom))
+		if err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(filepath.Join(p.w.dir, st.writeTo), data, 0o644); err != nil {
+			return "", err
+		}
+	}
 	if st.zone != "" {
 		if err := p.w.setZone(dnsPart + "-" + st.zone); err != nil {
 			return "", err
@@ -87,8 +96,12 @@ func (p *player) step(st step) (string, error) {
 
 // poll repeats the step until its answer holds the wanted text.
 func (p *player) poll(st step) error {
+	limit := 10 * time.Second
+	if st.within > 0 {
+		limit = st.within
+	}
 	var last string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(limit); time.Now().Before(end); {
 		p.drop()
 		p.w.j.take()
 		var err error
@@ -100,6 +113,10 @@ func (p *player) poll(st step) error {
 			return nil
 		}
 		time.Sleep(20 * time.Millisecond) // between two looks of a poll with a deadline
+	}
+	if st.within > 0 { // that it never comes is an answer too
+		p.drop()
+		return nil
 	}
 	return fmt.Errorf("did not come to %q, last answer:\n%s", st.until, last)
 }

@@ -129,6 +129,28 @@ func TestDifferencesAreProven(t *testing.T) {
 	}
 }
 
+// TestDifferencesDiffer checks that a scenario with answers of leno's own really differs from Envoy, and is in the document.
+func TestDifferencesDiffer(t *testing.T) {
+	data, err := os.ReadFile(differencesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range loadCorpus(t) {
+		for _, part := range []string{proxyPart, autoPart} {
+			own := s.part(part)
+			if own == "" {
+				continue
+			}
+			if !strings.Contains(string(data), "`"+s.name+".txtar`") {
+				t.Errorf("%s shows a difference that %s does not name", s.path, differencesFile)
+			}
+			if len(compare(s.steps, parseRecording(s.part(envoyPart)), parseRecording(own))) == 0 {
+				t.Errorf("%s: part %s is what Envoy answers: remove it, and the line in %s", s.path, part, differencesFile)
+			}
+		}
+	}
+}
+
 // goTests lists the test functions of the whole tree as "folder.TestName" and "TestName".
 func goTests(t *testing.T) map[string]bool {
 	t.Helper()

@@ -45,13 +45,18 @@ type exchange struct {
 	body, head             int
 	wait                   time.Duration
 	moveFrom, moveTo, zone string
+	writeFrom, writeTo     string
+	within                 time.Duration
 }
 
 // parts of an archive that are not files for the data plane.
 const (
 	requestsPart = "requests"
 	envoyPart    = "envoy"
-	dnsPart      = "dns" // also dns-NAME, for a step's dns=NAME
+	// What leno answers instead, where docs/DIFFERENCES.md says that it differs.
+	proxyPart = "leno-proxy"
+	autoPart  = "leno-auto"
+	dnsPart   = "dns" // also dns-NAME, for a step's dns=NAME
 )
 
 func loadCorpus(t *testing.T) []*scenario {
@@ -97,15 +102,26 @@ func (s *scenario) part(name string) string {
 	return ""
 }
 
-// record replaces what Envoy answered and writes the file.
-func (s *scenario) record(answers string) error {
+// expected is what leno must answer: what Envoy does, unless the scenario shows a difference.
+func (s *scenario) expected(part string) string {
+	if own := s.part(part); own != "" {
+		return own
+	}
+	return s.part(envoyPart)
+}
+
+// recorded says if a part is written by the test and not given to the data plane.
+func recorded(part string) bool { return part == envoyPart || part == proxyPart || part == autoPart }
+
+// record replaces one recorded part and writes the file.
+func (s *scenario) record(part, answers string) error {
 	files := s.archive.Files[:0:0]
 	for _, f := range s.archive.Files {
-		if f.Name != envoyPart {
+		if f.Name != part {
 			files = append(files, f)
 		}
 	}
-	s.archive.Files = append(files, txtar.File{Name: envoyPart, Data: []byte(answers)})
+	s.archive.Files = append(files, txtar.File{Name: part, Data: []byte(answers)})
 	return os.WriteFile(s.path, txtar.Format(s.archive), 0o644)
 }
 
@@ -188,6 +204,10 @@ func (e *exchange) read(options map[string]string) error {
 			e.wait, err = time.ParseDuration(v)
 		case "move":
 			e.moveFrom, e.moveTo, _ = strings.Cut(v, ":")
+		case "write":
+			e.writeFrom, e.writeTo, _ = strings.Cut(v, ":")
+		case "within":
+			e.within, err = time.ParseDuration(v)
 		case "dns":
 			e.zone = v
 		default:
@@ -203,7 +223,7 @@ func (e *exchange) read(options map[string]string) error {
 // write expands the placeholders in all files of the scenario and puts them into dir.
 func (s *scenario) write(dir string, w *world) error {
 	for _, f := range s.archive.Files {
-		if f.Name == requestsPart || f.Name == envoyPart || strings.HasPrefix(f.Name, dnsPart) {
+		if f.Name == requestsPart || recorded(f.Name) || strings.HasPrefix(f.Name, dnsPart) {
 			continue
 		}
 		text, err := w.expand(f.Name, string(f.Data))
