@@ -88,6 +88,7 @@ type current struct {
 	tables     *table.Tables
 	bindErrors []error
 	lastError  string
+	live       bool // a configuration was in force at least once
 }
 
 // New reads the configuration and opens the kernel half. The error is an *xds.Invalid when a file has problems;
@@ -294,7 +295,7 @@ func (a *Agent) state() status.State {
 	switch {
 	case a.draining.Load():
 		return status.Draining
-	case a.inForce().config == nil:
+	case !a.inForce().live:
 		return status.Initializing
 	default:
 		return status.Live

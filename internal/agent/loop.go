@@ -33,7 +33,7 @@ func (a *Agent) loop(ctx context.Context) error {
 // round brings the newest configuration and hosts into force and reports whether all of it is.
 func (a *Agent) round() bool {
 	a.mu.Lock()
-	next := current{config: a.config, tables: a.current.tables}
+	next := current{config: a.config, tables: a.current.tables, bindErrors: a.current.bindErrors}
 	a.mu.Unlock()
 	a.up.Set(next.config)
 	next.hosts = a.up.Hosts()
@@ -50,6 +50,7 @@ func (a *Agent) round() bool {
 	}
 	a.mu.Lock()
 	before := a.current
+	next.live = before.live || err == nil
 	a.current = next
 	a.mu.Unlock()
 	a.report(before, next)
@@ -73,10 +74,12 @@ func (a *Agent) compile(next *current) error {
 	if err != nil {
 		return err
 	}
-	next.tables = tables
 	if a.kernel != nil {
-		a.kernel.Reserve(tables)
+		if err := a.kernel.Reserve(tables); err != nil {
+			return err // next keeps the tables of before, and with them their ids
+		}
 	}
+	next.tables = tables
 	return nil
 }
 
@@ -99,7 +102,7 @@ func (a *Agent) report(before, now current) {
 			log.Error("listener is not bound", "err", err)
 		}
 	}
-	if before.config == nil {
+	if now.live && !before.live {
 		log.Info("configuration is in force", "scopes", len(now.config.Scopes), "listeners", len(now.tables.Listeners))
 	}
 	if before.config == now.config {

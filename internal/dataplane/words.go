@@ -76,5 +76,12 @@ func (w *words) Active(c mesh.ClusterID, host netip.AddrPort) *atomic.Int64 {
 // Counts hands out the words that the kernel's programs add to as well.
 func (d *Dataplane) Counts() upstream.Counts { return d.words }
 
-// Reserve makes Counts know the ids of t; call it before the proxy sees the configuration that t was compiled from.
-func (d *Dataplane) Reserve(t *table.Tables) { d.index.take(t) }
+// Reserve makes Counts know the ids of t; call it before the proxy sees the configuration that t was compiled from. The
+// error names the limit when t does not fit; then nothing was reserved, and t must be thrown away.
+func (d *Dataplane) Reserve(t *table.Tables) error {
+	if err := d.checkCapacity(t); err != nil {
+		return err
+	}
+	d.index.take(t)
+	return nil
+}
