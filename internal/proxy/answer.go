@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/leno-mesh/leno/internal/proxy/http1"
+)
+
+// replyPatience bounds how long a client may take for an answer of our own after its exchange was cut.
+const replyPatience = 5 * time.Second
+
+// errCut is an exchange that ended before its time.
+var errCut = errors.New("cut")
+
+// answer reads the upstream's response and passes it on.
+func (x *exchange) answer(l *leg) {
+	err := x.readHead(l)
+	for err == nil && l.response.Status < 200 && l.response.Status != 101 {
+		x.live() // interim responses are not passed on, as in Envoy
+		err = x.readHead(l)
+	}
+	switch {
+	case err == nil:
+		x.respond(l)
+	case errors.Is(err, errCut):
+		x.timedOut()
+	case errors.As(err, new(*http1.Error)):
+		x.cluster.stats.cxProtocolError.Add(1)
+		x.failed(l.pool.host, protocolError)
+	default:
+		x.cluster.stats.rqReset.Add(1)
+		x.failed(l.pool.host, terminated)
+	}
+}
+
+// readHead waits for the next head.
+func (x *exchange) readHead(l *leg) error {
+	for {
+		watching := x.side != nil
+		err := x.wait(l, func() error { return l.in.ReadResponse(&l.response, x.c.req.Method) })
+		if !timedOut(err) {
+			return err
+		}
+		if !watching {
+			x.startSide(x.watch)
+		}
+	}
+}
+
+// wait reads from the leg, no longer than the exchange's timeouts allow. A timeout that it returns is only a look around.
+func (x *exchange) wait(l *leg, read func() error) error {
+	var look time.Duration
+	switch {
+	case x.side == nil:
+		look = watchAfter
+	case x.complete.Load() == 0:
+		look = sideLook
+	}
+	x.patience(&l.read, look)
+	if x.cause.Load() != running {
+		return errCut
+	}
+	err := read()
+	if !timedOut(err) {
+		return err
+	}
+	l.read.at = time.Time{}
+	if x.overdue() {
+		return errCut
+	}
+	return err
+}
+
+// respond passes the response on whose head was read.
+func (x *exchange) respond(l *leg) {
+	c, r := x.c, &l.response
+	x.live()
+	x.cluster.stats.answered(r.Status)
+	if r.Status >= 500 {
+		l.pool.host.rqError.Add(1)
+	} else {
+		l.pool.host.rqSuccess.Add(1)
+	}
+	if at := x.complete.Load(); at > 0 {
+		ms := (x.elapsed() - time.Duration(at)).Milliseconds()
+		r.Header.Set("x-envoy-upstream-service-time", strconv.FormatInt(ms, 10))
+	}
+	x.responseOps(&r.Header)
+	upgraded := r.Status == 101 && c.req.Upgrade != ""
+	framing := x.clean(r, upgraded)
+	c.closing = c.closing || framing == http1.UntilClose
+	x.head(r.Status, &r.Header, framing)
+	if upgraded {
+		x.stopSide()
+		_ = l.out.piece(x.early, false) // an error shows when the upstream is read
+		x.startSide(x.send)
+	}
+	if r.Framing == http1.None {
+		framing = http1.None // the head of what HEAD asks about
+	}
+	c.out.framing = framing
+	l.body.Start(l.in, r.Framing, r.Length)
+	if !x.passBody(l) || x.flush() != nil {
+		x.stopSide()
+		x.broken = true
+		x.endLeg(false)
+		return
+	}
+	x.stopSide()
+	x.endLeg(x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
+}
+
+// clean takes out of a response what concerns the upstream's connection, and says how its body is framed for the client.
+func (x *exchange) clean(r *http1.Response, upgraded bool) http1.Framing {
+	h := &r.Header
+	if !upgraded {
+		h.Del("connection")
+		h.Del("upgrade")
+	}
+	h.Del("keep-alive")
+	h.Del("proxy-connection")
+	h.Del("transfer-encoding")
+	switch {
+	case r.Status < 200:
+		return http1.UntilClose
+	case r.Status == 204:
+		h.Del("content-length")
+		return http1.None
+	case r.Framing == http1.Length || r.Status == 304:
+		return r.Framing
+	case r.Framing == http1.None && h.Has("content-length"):
+		return http1.None
+	}
+	return http1.Chunked
+}
+
+// passBody copies the content; false: the answer is broken off.
+func (x *exchange) passBody(l *leg) bool {
+	for !l.body.Done() {
+		piece, last, err := l.body.Next(false)
+		if errors.Is(err, http1.ErrWait) {
+			if x.flush() != nil {
+				return false
+			}
+			piece, last, err = x.nextPiece(l)
+		}
+		if err != nil {
+			if errors.As(err, new(*http1.Error)) {
+				x.cluster.stats.cxProtocolError.Add(1)
+			}
+			x.charge()
+			return false
+		}
+		x.live()
+		x.patience(&x.c.write, 0)
+		if x.c.out.piece(piece, last) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (x *exchange) nextPiece(l *leg) (piece []byte, last bool, err error) {
+	for {
+		watching := x.side != nil
+		err = x.wait(l, func() (e error) { piece, last, e = l.body.Next(true); return })
+		if !timedOut(err) {
+			return piece, last, err
+		}
+		if !watching {
+			x.startSide(x.watch)
+		}
+	}
+}
+
+// head writes the head of the answer into the buffer and decides whether the connection goes on.
+func (x *exchange) head(status int, h *http1.Header, f http1.Framing) {
+	c := x.c
+	if x.complete.Load() == 0 {
+		// The rest of the request would have to be read before the next one could be (Envoy: encodeHeaders).
+		c.closing = true
+		c.v.http.rqEarly.Add(1)
+	}
+	if c.retired.Load() || c.v.closes(c.p.o.DrainTime) {
+		c.v.http.cxDrainClose.Add(1)
+		c.closing = true
+	}
+	h.Set("server", c.config.ServerName)
+	if !h.Has("date") {
+		h.Set("date", httpDate())
+	}
+	c.v.http.rqCompleted.Add(1)
+	c.v.http.classes.add(status)
+	c.out.buf = http1.AppendResponse(c.out.buf[:0], status, h, f, c.closing && status != 101)
+	x.headed = true
+}
+
+// flush writes to the client what was collected.
+func (x *exchange) flush() error {
+	x.patience(&x.c.write, 0)
+	err := x.c.out.flush()
+	if err != nil {
+		x.broken = true
+		x.c.v.http.rqGone.Add(1)
+	}
+	return err
+}
+
+// reply answers the request ourselves (Envoy: a local reply). change may add fields.
+func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
+	x.stopSide()
+	x.endLeg(false)
+	if x.headed {
+		x.broken = true // it is too late for another answer
+		return
+	}
+	c := x.c
+	var h http1.Header
+	h.Response = true
+	if body != "" {
+		h.Set("content-length", strconv.Itoa(len(body)))
+		h.Set("content-type", "text/plain")
+	} else if status != 204 && status != 304 {
+		h.Set("content-length", "0")
+	}
+	if change != nil {
+		change(&h)
+	}
+	x.head(status, &h, http1.None)
+	if c.req.Method != "HEAD" && status != 204 && status != 304 {
+		c.out.buf = append(c.out.buf, body...)
+	}
+	c.write.move(time.Now().Add(replyPatience))
+	if c.out.flush() != nil {
+		x.broken = true
+	}
+	c.write.move(time.Time{})
+}
+
+// failed answers for an upstream that did not.
+func (x *exchange) failed(h *host, why failure) {
+	status := 503
+	if why == protocolError {
+		status = 502
+	}
+	x.cluster.stats.answered(status)
+	h.rqError.Add(1)
+	x.reply(status, "upstream connect error or disconnect/reset before headers. reset reason: "+string(why), func(h *http1.Header) {
+		if why == overflow {
+			h.Set("x-envoy-overloaded", "true")
+		}
+		x.responseOps(h)
+	})
+}
+
+// timedOut answers a request that was cut, where there is somebody to answer.
+func (x *exchange) timedOut() {
+	x.charge()
+	switch c := x.cause.Load(); c {
+	case clientWrong:
+		x.c.closing = true
+		x.reply(400, http1.Reason(400), nil)
+	case headOverdue:
+		x.reply(408, "request header timeout", nil)
+	case requestOverdue:
+		x.reply(408, "request timeout", nil)
+	case idleOverdue:
+		status := 408
+		if x.complete.Load() > 0 {
+			status = 504
+		}
+		x.reply(status, "stream timeout", nil)
+	case answerOverdue:
+		x.reply(504, "upstream request timeout", x.responseOps)
+	default:
+		x.stopSide()
+		x.endLeg(false)
+		x.broken = true
+	}
+}
+
+// charge counts a cut once.
+func (x *exchange) charge() {
+	stats := x.c.v.http
+	switch x.cause.Load() {
+	case headOverdue:
+		stats.rqHeaderTimeout.Add(1)
+	case requestOverdue:
+		stats.rqTimeout.Add(1)
+	case idleOverdue:
+		stats.rqIdleTimeout.Add(1)
+	case answerOverdue:
+		x.cluster.stats.rqTimeout.Add(1)
+		if !x.headed {
+			x.cluster.stats.answered(504)
+		}
+		if l := x.leg.Load(); l != nil {
+			l.pool.host.rqTimeout.Add(1)
+		}
+	}
+}
+
+// endLeg gives the leg back, or closes it if it cannot serve again.
+func (x *exchange) endLeg(again bool) {
+	l := x.leg.Swap(nil)
+	if l == nil {
+		return
+	}
+	h := l.pool.host
+	h.active.Add(-1)
+	h.rqActive.Add(-1)
+	x.cluster.requests.Add(-1)
+	x.cluster.stats.rqActive.Add(-1)
+	x.cluster.stats.rqTime.add(x.elapsed())
+	limit := x.cluster.view.Load().config.MaxRequestsPerConnection
+	switch {
+	case !again:
+		l.pool.drop(l)
+	case limit > 0 && l.served >= limit:
+		x.cluster.stats.cxMaxRequests.Add(1)
+		l.pool.drop(l)
+	default:
+		l.out.idle()
+		l.pool.release(l)
+	}
+}
+
+type dateText struct {
+	second int64
+	text   string
+}
+
+var lastDate atomic.Pointer[dateText]
+
+// httpDate is the time of day as a Date field (RFC 9110 section 5.6.7), formatted once a second.
+func httpDate() string {
+	now := time.Now()
+	d := lastDate.Load()
+	if d == nil || d.second != now.Unix() {
+		d = &dateText{now.Unix(), now.UTC().Format(http.TimeFormat)}
+		lastDate.Store(d)
+	}
+	return d.text
+}

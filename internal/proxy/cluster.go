@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+	"github.com/leno-mesh/leno/internal/telemetry"
+	"github.com/leno-mesh/leno/internal/upstream"
+)
+
+// cluster is what runs for one configured cluster as long as its name lives.
+type cluster struct {
+	id     mesh.ClusterID
+	counts upstream.Counts
+	stats  *clusterStats
+	view   atomic.Pointer[view]
+	turn   atomic.Uint64 // of round robin
+
+	// In flight, for the breakers (connections are counted by upstream.Counts, together with the other tiers).
+	pending, requests gauge
+
+	mu    sync.Mutex
+	hosts map[netip.AddrPort]*host
+}
+
+// view is a cluster as configured and resolved; immutable.
+type view struct {
+	config   *mesh.Cluster
+	set      *mesh.HostSet
+	balancer *balancer
+}
+
+// host is one endpoint: its counters and its pool of HTTP connections.
+type host struct {
+	address netip.AddrPort
+	active  *gauge // requests and TCP connections of all tiers
+
+	cxTotal, cxConnectFail, rqTotal, rqSuccess, rqError, rqTimeout, tx, rx counter
+	cxActive, rqActive                                                     gauge
+	pool                                                                   pool
+}
+
+// cluster returns the running cluster, old or new, with what is configured now.
+func (p *Proxy) cluster(c *cluster, id mesh.ClusterID, config *mesh.Cluster, set *mesh.HostSet) *cluster {
+	if c == nil {
+		c = &cluster{id: id, counts: p.o.Counts, stats: p.stats.cluster(config.StatName()), hosts: map[netip.AddrPort]*host{}}
+	} else if v := c.view.Load(); v.config == config && v.set == set {
+		return c
+	}
+	c.view.Store(&view{config, set, c.newBalancer(config, set.Usable)})
+	c.keepOnly(set)
+	return c
+}
+
+// connections is the word of what is open or opening.
+func (c *cluster) connections() *gauge { return c.counts.Connections(c.id) }
+
+// host returns the running state of one endpoint.
+func (c *cluster) host(a netip.AddrPort) *host {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.hosts[a]
+	if h == nil {
+		h = &host{address: a, active: c.counts.Active(c.id, a)}
+		h.pool.cluster, h.pool.host = c, h
+		c.hosts[a] = h
+	}
+	return h
+}
+
+// keepOnly closes the pools of endpoints that have left.
+func (c *cluster) keepOnly(set *mesh.HostSet) {
+	member := make(map[netip.AddrPort]bool, len(set.All))
+	for _, h := range set.All {
+		member[h.Address] = true
+	}
+	for _, h := range c.snapshot() {
+		if !member[h.address] {
+			c.mu.Lock()
+			delete(c.hosts, h.address)
+			c.mu.Unlock()
+			h.pool.close()
+		}
+	}
+}
+
+func (c *cluster) snapshot() []*host {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]*host, 0, len(c.hosts))
+	for _, h := range c.hosts {
+		all = append(all, h)
+	}
+	return all
+}
+
+func (c *cluster) close() {
+	for _, h := range c.snapshot() {
+		h.pool.close()
+	}
+}
+
+func (c *cluster) sweep(now time.Time) {
+	idle := c.view.Load().config.IdleTimeout
+	for _, h := range c.snapshot() {
+		h.pool.sweep(now, idle)
+	}
+}
+
+func (c *cluster) endpoints() []telemetry.Endpoint {
+	var all []telemetry.Endpoint
+	for _, h := range c.snapshot() {
+		all = append(all, telemetry.Endpoint{Cluster: c.id, Address: h.address,
+			CxTotal: h.cxTotal.Load(), CxActive: uint64(max(h.cxActive.Load(), 0)), CxConnectFail: h.cxConnectFail.Load(),
+			RqTotal: h.rqTotal.Load(), RqActive: uint64(max(h.rqActive.Load(), 0)), RqSuccess: h.rqSuccess.Load(),
+			RqError: h.rqError.Load(), RqTimeout: h.rqTimeout.Load(), TxBytes: h.tx.Load(), RxBytes: h.rx.Load()})
+	}
+	return all
+}
+
+// take counts one more against a limit; false: there is no room.
+func take(word *gauge, limit uint32) bool {
+	if word.Add(1) > int64(limit) {
+		word.Add(-1)
+		return false
+	}
+	return true
+}

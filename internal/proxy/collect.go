@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+	"github.com/leno-mesh/leno/internal/telemetry"
+)
+
+// Collect implements telemetry.Source with Envoy's names.
+func (p *Proxy) Collect(emit func(telemetry.Sample)) {
+	p.stats.mu.Lock()
+	listeners, https, tcps := maps.Clone(p.stats.listeners), maps.Clone(p.stats.https), maps.Clone(p.stats.tcps)
+	clusters := maps.Clone(p.stats.clusters)
+	p.stats.mu.Unlock()
+	for name, s := range listeners {
+		e := scope{emit, "listener", "envoy.listener_address", name}
+		e.counter("downstream_cx_total", &s.total)
+		e.gauge("downstream_cx_active", &s.active)
+		e.histogram("downstream_cx_length_ms", &s.length)
+	}
+	for name, s := range https {
+		collectHTTP(scope{emit, "http", "envoy.http_conn_manager_prefix", name}, s)
+	}
+	for name, s := range tcps {
+		e := scope{emit, "tcp", "envoy.tcp_prefix", name}
+		e.counter("downstream_cx_total", &s.total)
+		e.counter("downstream_cx_rx_bytes_total", &s.rx)
+		e.counter("downstream_cx_tx_bytes_total", &s.tx)
+		e.counter("downstream_cx_no_route", &s.noRoute)
+		e.counter("idle_timeout", &s.idleTimeout)
+	}
+	for name, s := range clusters {
+		collectCluster(scope{emit, "cluster", "envoy.cluster_name", name}, s)
+	}
+	p.collectMembers(emit)
+}
+
+func collectHTTP(e scope, s *httpStats) {
+	for name, c := range map[string]*counter{
+		"downstream_cx_total": &s.cxTotal, "downstream_cx_http1_total": &s.cxTotal, "downstream_cx_destroy": &s.cxDestroy,
+		"downstream_cx_rx_bytes_total": &s.cxRx, "downstream_cx_tx_bytes_total": &s.cxTx,
+		"downstream_cx_protocol_error": &s.cxProtocolError, "downstream_cx_idle_timeout": &s.cxIdleTimeout,
+		"downstream_cx_drain_close": &s.cxDrainClose,
+		"downstream_rq_total":       &s.rqTotal, "downstream_rq_http1_total": &s.rqTotal, "downstream_rq_completed": &s.rqCompleted,
+		"downstream_rq_timeout": &s.rqTimeout, "downstream_rq_idle_timeout": &s.rqIdleTimeout,
+		"downstream_rq_header_timeout": &s.rqHeaderTimeout, "downstream_rq_too_large": &s.rqTooLarge,
+		"downstream_rq_response_before_rq_complete": &s.rqEarly, "downstream_rq_rx_reset": &s.rqGone,
+		"no_route": &s.noRoute, "no_cluster": &s.noCluster, "rq_direct_response": &s.direct, "rq_redirect": &s.redirect,
+	} {
+		e.counter(name, c)
+	}
+	e.gauge("downstream_cx_active", &s.cxActive)
+	e.gauge("downstream_cx_http1_active", &s.cxActive)
+	e.gauge("downstream_rq_active", &s.rqActive)
+	e.histogram("downstream_cx_length_ms", &s.cxLength)
+	e.histogram("downstream_rq_time", &s.rqTime)
+	e.classes("downstream_rq", &s.classes)
+}
+
+func collectCluster(e scope, s *clusterStats) {
+	for name, c := range map[string]*counter{
+		"upstream_cx_total": &s.cxTotal, "upstream_cx_connect_fail": &s.cxConnectFail,
+		"upstream_cx_connect_timeout": &s.cxConnectTimeout, "upstream_cx_destroy": &s.cxDestroy,
+		"upstream_cx_rx_bytes_total": &s.cxRx, "upstream_cx_tx_bytes_total": &s.cxTx, "upstream_cx_overflow": &s.cxOverflow,
+		"upstream_cx_none_healthy": &s.cxNoneHealthy, "upstream_cx_idle_timeout": &s.cxIdleTimeout,
+		"upstream_cx_max_requests": &s.cxMaxRequests, "upstream_cx_protocol_error": &s.cxProtocolError,
+		"upstream_cx_connect_attempts_exceeded": &s.cxAttemptsExceeded,
+		"upstream_rq_total":                     &s.rqTotal, "upstream_rq_completed": &s.rqCompleted, "upstream_rq_timeout": &s.rqTimeout,
+		"upstream_rq_pending_total": &s.rqPendingTotal, "upstream_rq_pending_overflow": &s.rqPendingOverflow,
+		"upstream_rq_cancelled": &s.rqCancelled, "upstream_rq_rx_reset": &s.rqReset,
+	} {
+		e.counter(name, c)
+	}
+	e.gauge("upstream_cx_active", &s.cxActive)
+	e.gauge("upstream_rq_active", &s.rqActive)
+	e.gauge("upstream_rq_pending_active", &s.rqPendingActive)
+	e.histogram("upstream_cx_length_ms", &s.cxLength)
+	e.histogram("upstream_cx_connect_ms", &s.cxConnect)
+	e.histogram("upstream_rq_time", &s.rqTime)
+	e.classes("upstream_rq", &s.classes)
+	s.codes.Range(func(status, c any) bool {
+		m := e.sample(fmt.Sprintf("upstream_rq_%d", status), telemetry.Counter)
+		m.Base = e.base + ".upstream_rq"
+		m.Labels = append(m.Labels, telemetry.Label{Key: "envoy.response_code", Value: fmt.Sprint(status)})
+		m.Value = c.(*counter).Load()
+		e.emit(m)
+		return true
+	})
+}
+
+// collectMembers emits what is known of every configured cluster, used or not.
+func (p *Proxy) collectMembers(emit func(telemetry.Sample)) {
+	for _, c := range p.state.Load().clusters {
+		v := c.view.Load()
+		e := scope{emit, "cluster", "envoy.cluster_name", v.config.StatName()}
+		healthy := 0
+		for _, h := range v.set.All {
+			if h.Health == mesh.Healthy {
+				healthy++
+			}
+		}
+		e.value64("membership_total", uint64(len(v.set.All)))
+		e.value64("membership_healthy", uint64(healthy))
+		b := scope{emit, e.base, e.tag, e.value}
+		b.value64("circuit_breakers.default.cx_open", open(c.connections().Load(), v.config.Breakers.MaxConnections))
+		b.value64("circuit_breakers.default.rq_open", open(c.requests.Load(), v.config.Breakers.MaxRequests))
+		b.value64("circuit_breakers.default.rq_pending_open", open(c.pending.Load(), v.config.Breakers.MaxPendingRequests))
+	}
+}
+
+// open is Envoy's gauge of a breaker: 1 when it lets nothing more through.
+func open(used int64, limit uint32) uint64 {
+	if used >= int64(limit) {
+		return 1
+	}
+	return 0
+}
+
+// Endpoints are the counters of every host that has carried something.
+func (p *Proxy) Endpoints() []telemetry.Endpoint {
+	var all []telemetry.Endpoint
+	for _, c := range p.state.Load().clusters {
+		all = append(all, c.endpoints()...)
+	}
+	return all
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/leno-mesh/leno/internal/proxy/http1"
+)
+
+// leg is one upstream HTTP/1.1 connection. Whoever has acquired it owns it alone, except that reading and writing may
+// happen in two goroutines.
+type leg struct {
+	pool   *pool
+	conn   *net.TCPConn
+	raw    syscall.RawConn
+	words  *gauge
+	opened time.Time
+
+	in       *http1.Reader
+	out      outlet
+	read     deadline
+	write    deadline
+	response http1.Response
+	body     http1.Body
+
+	served    uint32
+	idleSince time.Time
+}
+
+func newLeg(p *pool, conn *net.TCPConn, words *gauge) *leg {
+	l := &leg{pool: p, conn: conn, words: words, opened: time.Now()}
+	l.in = http1.NewReader(l)
+	l.read.set, l.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
+	l.out.init(conn, l.sent)
+	// If the agent dies, the server must not take the end of a request for its end.
+	_ = conn.SetLinger(0)
+	l.raw, _ = conn.SyscallConn() // fails only without a connection
+	return l
+}
+
+// Read implements io.Reader and counts.
+func (l *leg) Read(b []byte) (int, error) {
+	n, err := l.conn.Read(b)
+	l.pool.host.rx.Add(uint64(n))
+	l.pool.cluster.stats.cxRx.Add(uint64(n))
+	return n, err
+}
+
+func (l *leg) sent(n int64) {
+	l.pool.host.tx.Add(uint64(n))
+	l.pool.cluster.stats.cxTx.Add(uint64(n))
+}
+
+// alive says that the server has neither closed an idle leg nor sent something unasked.
+func (l *leg) alive() bool {
+	if len(l.in.Buffered()) > 0 {
+		return false
+	}
+	var b [1]byte
+	var err error
+	if l.raw.Control(func(fd uintptr) {
+		_, _, err = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	}) != nil {
+		return false
+	}
+	return err == unix.EAGAIN
+}
+
+// close ends the connection in order.
+func (l *leg) close() {
+	_ = l.conn.SetLinger(-1)
+	l.abort()
+}
+
+// abort ends it with a reset if anything is unsaid.
+func (l *leg) abort() {
+	l.conn.Close()
+	l.pool.cluster.closed(l.pool.host, l.words, l.opened)
+	l.in.Idle()
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// failure is why a request got no answer from its upstream, in Envoy's words (router.cc, upstreamResetReason).
+type failure string
+
+const (
+	connectFailure failure = "remote connection failure"
+	connectTimeout failure = "connection timeout"
+	terminated     failure = "connection termination"
+	overflow       failure = "overflow"
+	protocolError  failure = "protocol error"
+	noFailure      failure = ""
+)
+
+// pool is the HTTP/1.1 connections to one host. A leg serves one request at a time; requests that find none wait in line, and
+// each of them makes a connection be opened (Envoy: conn_pool_base.cc).
+type pool struct {
+	cluster *cluster
+	host    *host
+
+	mu         sync.Mutex
+	idle       []*leg // the one that was given back last is used first
+	open       int    // legs of any kind: idle, in use, connecting
+	connecting int
+	line       []*waiter
+	closed     bool // the host has left: nothing is kept
+}
+
+// waiter is a request in line.
+type waiter struct{ leg chan legResult }
+
+type legResult struct {
+	leg     *leg
+	failure failure
+}
+
+// acquire returns a leg for one request, or a place in the line, or the reason why neither is to be had. Who has a place
+// calls leave when it has heard from it, or abandon.
+func (p *pool) acquire() (*leg, *waiter, failure) {
+	for {
+		l := p.popIdle()
+		if l == nil {
+			break
+		}
+		if !l.alive() {
+			p.drop(l)
+			continue
+		}
+		if !p.admit() {
+			p.release(l)
+			return nil, nil, overflow
+		}
+		return l, nil, noFailure
+	}
+	c := p.cluster
+	if !take(&c.pending, c.view.Load().config.Breakers.MaxPendingRequests) {
+		c.stats.rqPendingOverflow.Add(1)
+		return nil, nil, overflow
+	}
+	c.stats.rqPendingTotal.Add(1)
+	c.stats.rqPendingActive.Add(1)
+	w := &waiter{leg: make(chan legResult, 1)}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.line = append(p.line, w)
+	p.connectForLine()
+	return nil, w, noFailure
+}
+
+// leave says that the request has left the line.
+func (p *pool) leave() {
+	p.cluster.stats.rqPendingActive.Add(-1)
+	p.cluster.pending.Add(-1)
+}
+
+// abandon takes a request out of the line that has ended meanwhile.
+func (p *pool) abandon(w *waiter) {
+	defer p.leave()
+	p.mu.Lock()
+	at := slices.Index(p.line, w)
+	if at >= 0 {
+		p.line = slices.Delete(p.line, at, at+1)
+	}
+	p.mu.Unlock()
+	if at < 0 { // its turn had come just then
+		if r := <-w.leg; r.leg != nil {
+			p.cluster.requests.Add(-1)
+			p.release(r.leg)
+		}
+	}
+	p.cluster.stats.rqCancelled.Add(1)
+}
+
+func (p *pool) popIdle() *leg {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.idle)
+	if n == 0 {
+		return nil
+	}
+	l := p.idle[n-1]
+	p.idle = p.idle[:n-1]
+	return l
+}
+
+// admit counts a request that gets a leg against max_requests.
+func (p *pool) admit() bool {
+	if take(&p.cluster.requests, p.cluster.view.Load().config.Breakers.MaxRequests) {
+		return true
+	}
+	p.cluster.stats.rqPendingOverflow.Add(1)
+	return false
+}
+
+// connectForLine opens connections until there is one under way for each request in line. Called with mu held.
+func (p *pool) connectForLine() {
+	for p.connecting < len(p.line) {
+		words := p.cluster.connections()
+		if !take(words, p.cluster.view.Load().config.Breakers.MaxConnections) {
+			p.cluster.stats.cxOverflow.Add(1)
+			if p.open > 0 {
+				return
+			}
+			words.Add(1) // with none at all the line would never move; Envoy opens one, too
+		}
+		p.connecting++
+		p.open++
+		go p.connect(words)
+	}
+}
+
+// connect opens one connection and gives it to the line. A failure fails the whole line.
+func (p *pool) connect(words *gauge) {
+	l, fail := p.dial(words)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.connecting--
+	if fail != noFailure {
+		p.open--
+		for _, w := range p.line {
+			w.leg <- legResult{failure: fail}
+		}
+		p.line = nil
+		return
+	}
+	p.hand(l)
+}
+
+// hand gives a leg to whoever is first in line, or keeps it. Called with mu held.
+func (p *pool) hand(l *leg) {
+	for len(p.line) > 0 {
+		w := p.line[0]
+		p.line = p.line[1:]
+		if p.admit() {
+			w.leg <- legResult{leg: l}
+			return
+		}
+		w.leg <- legResult{failure: overflow}
+	}
+	if p.closed {
+		p.open--
+		l.close()
+		return
+	}
+	l.idleSince = time.Now()
+	l.in.Idle()
+	p.idle = append(p.idle, l)
+}
+
+// release takes back a leg that can serve again.
+func (p *pool) release(l *leg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hand(l)
+}
+
+// drop closes a leg that cannot, and opens another if somebody waits.
+func (p *pool) drop(l *leg) {
+	l.close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open--
+	p.connectForLine()
+}
+
+// sweep closes idle legs whose server has left or whose idle timeout is over.
+func (p *pool) sweep(now time.Time, timeout time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = slices.DeleteFunc(p.idle, func(l *leg) bool {
+		old := timeout > 0 && now.Sub(l.idleSince) >= timeout
+		if old {
+			p.cluster.stats.cxIdleTimeout.Add(1)
+		}
+		if old || !l.alive() {
+			p.open--
+			l.close()
+			return true
+		}
+		return false
+	})
+}
+
+// close ends what is idle; legs in use end when they are given back.
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, l := range p.idle {
+		p.open--
+		l.close()
+	}
+	p.idle = nil
+}
+
+// dial opens a connection to the host and counts it.
+func (p *pool) dial(words *gauge) (*leg, failure) {
+	conn, fail := p.cluster.dial(p.host, words)
+	if fail != noFailure {
+		return nil, fail
+	}
+	return newLeg(p, conn, words), noFailure
+}
+
+// dial opens a connection to a host of the cluster; words has counted it already and is given back if it fails.
+func (c *cluster) dial(h *host, words *gauge) (*net.TCPConn, failure) {
+	c.stats.cxTotal.Add(1)
+	c.stats.cxActive.Add(1)
+	h.cxTotal.Add(1)
+	h.cxActive.Add(1)
+	d := net.Dialer{Timeout: c.view.Load().config.ConnectTimeout, KeepAlive: -1}
+	begun := time.Now()
+	conn, err := d.Dial("tcp", h.address.String())
+	if err == nil {
+		c.stats.cxConnect.add(time.Since(begun))
+		return conn.(*net.TCPConn), noFailure
+	}
+	c.stats.cxConnectFail.Add(1)
+	h.cxConnectFail.Add(1)
+	c.closed(h, words, begun)
+	var t net.Error
+	if errors.As(err, &t) && t.Timeout() && !errors.Is(err, syscall.ETIMEDOUT) {
+		c.stats.cxConnectTimeout.Add(1)
+		return nil, connectTimeout
+	}
+	return nil, connectFailure
+}
+
+// closed counts the end of a connection that dial opened.
+func (c *cluster) closed(h *host, words *gauge, since time.Time) {
+	words.Add(-1)
+	c.stats.cxActive.Add(-1)
+	c.stats.cxDestroy.Add(1)
+	c.stats.cxLength.add(time.Since(since))
+	h.cxActive.Add(-1)
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+	"github.com/leno-mesh/leno/internal/proxy/http1"
+)
+
+// rewrite changes path and authority as the route says, keeping what was there for the upstream to see.
+func (x *exchange) rewrite(a *mesh.RouteAction) {
+	r := &x.c.req
+	h := &r.Header
+	if a.HostRewriteLiteral != "" {
+		old := h.Value("host")
+		if a.AppendXForwardedHost {
+			h.Add("x-forwarded-host", old)
+		}
+		h.Set("x-envoy-original-host", old)
+		h.Set("host", a.HostRewriteLiteral)
+	}
+	if a.PrefixRewrite != "" {
+		h.Set("x-envoy-original-path", r.Path)
+		r.Path = rewritten(&x.match.route.Match, r.Path, a.PrefixRewrite)
+	}
+}
+
+// rewritten puts prefix in the place of what the match compared.
+func rewritten(m *mesh.RouteMatch, path, prefix string) string { return prefix + path[len(m.Path):] }
+
+// redirectTo is the location of a redirect (Envoy: config_impl.cc, RouteEntryImplBase::newUri).
+func redirectTo(rt *mesh.Route, r *http1.Request) string {
+	to := rt.Redirect
+	old := schemeOf(r)
+	scheme := old
+	switch {
+	case to.Scheme != "":
+		scheme = to.Scheme
+	case to.HTTPS:
+		scheme = "https"
+	}
+	host := to.Host
+	if host == "" {
+		host = r.Header.Value("host")
+		if name, port, ok := cutPort(host); ok &&
+			(to.Port != 0 || scheme != old && (old == "http" && port == "80" || old == "https" && port == "443")) {
+			host = name
+		}
+	}
+	port := ""
+	if to.Port != 0 {
+		port = ":" + strconv.FormatUint(uint64(to.Port), 10)
+	}
+	return scheme + "://" + host + port + redirectPath(rt, r.Path)
+}
+
+// cutPort splits "host:port"; an IPv6 address without port stays whole.
+func cutPort(host string) (name, port string, ok bool) {
+	i := strings.LastIndexByte(host, ':')
+	if i < 0 || strings.IndexByte(host[i:], ']') >= 0 {
+		return host, "", false
+	}
+	return host[:i], host[i+1:], true
+}
+
+func redirectPath(rt *mesh.Route, path string) string {
+	to := rt.Redirect
+	_, query, hasQuery := strings.Cut(path, "?")
+	switch {
+	case strings.Contains(to.Path, "?"):
+		return to.Path // its own query stands, whatever strip_query says
+	case to.Path != "" && hasQuery:
+		path = to.Path + "?" + query
+	case to.Path != "":
+		path = to.Path
+	case to.PrefixPath != "":
+		path = rewritten(&rt.Match, path, to.PrefixPath)
+	}
+	if to.StripQuery {
+		path, _, _ = strings.Cut(path, "?")
+	}
+	return path
+}
+
+// requestOps and responseOps apply the header operations of all levels. The most specific level goes first, so that the
+// others may overwrite it, unless the configuration turns that round.
+func (x *exchange) requestOps() {
+	x.eachLevel(func(l level) { apply(l.request, &x.c.req.Header) })
+}
+
+func (x *exchange) responseOps(h *http1.Header) {
+	x.eachLevel(func(l level) { apply(l.response, h) })
+}
+
+type level struct{ request, response *mesh.HeaderOps }
+
+func (x *exchange) eachLevel(f func(level)) {
+	m := &x.match
+	if m.route == nil {
+		return
+	}
+	if x.share != nil {
+		f(level{&x.share.RequestHeaders, &x.share.ResponseHeaders})
+	}
+	rest := [...]level{
+		{&m.route.RequestHeaders, &m.route.ResponseHeaders},
+		{&m.host.RequestHeaders, &m.host.ResponseHeaders},
+		{&m.config.RequestHeaders, &m.config.ResponseHeaders},
+	}
+	if m.config.MostSpecificHeaderMutationsWins {
+		slices.Reverse(rest[:])
+	}
+	for _, l := range rest {
+		f(l)
+	}
+}
+
+// apply does the operations of one level: removals, then overwriting, then what is added. What is added looks at the fields
+// as they were before (Envoy: header_parser.cc, evaluateHeaders).
+func apply(ops *mesh.HeaderOps, h *http1.Header) {
+	for _, name := range ops.Remove {
+		h.Del(name)
+	}
+	if len(ops.Add) == 0 {
+		return
+	}
+	var add []*mesh.HeaderAdd
+	var set []*mesh.HeaderAdd
+	for i := range ops.Add {
+		a := &ops.Add[i]
+		if a.Value == "" && !a.KeepEmptyValue {
+			continue
+		}
+		switch a.Action {
+		case mesh.AppendIfExistsOrAdd:
+			add = append(add, a)
+		case mesh.AddIfAbsent:
+			if !h.Has(a.Name) {
+				add = append(add, a)
+			}
+		case mesh.OverwriteIfExists:
+			if h.Has(a.Name) {
+				set = append(set, a)
+			}
+		case mesh.OverwriteIfExistsOrAdd:
+			set = append(set, a)
+		}
+	}
+	for _, a := range set {
+		h.Set(a.Name, a.Value)
+	}
+	for _, a := range add {
+		h.Add(a.Name, a.Value)
+	}
+}

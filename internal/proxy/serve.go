@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+	"github.com/leno-mesh/leno/internal/proxy/http1"
+)
+
+// serve answers the request whose head was read (Envoy: conn_manager_impl.cc, ActiveStream::decodeHeaders, and router.cc).
+func (x *exchange) serve() {
+	c, r := x.c, &x.c.req
+	x.headTimeout = 0
+	if r.Close {
+		c.closing = true
+	}
+	framing := r.Framing
+	if r.Upgrade != "" || r.Method == "CONNECT" {
+		framing = http1.UntilClose // what follows is the other protocol
+	}
+	c.body.Start(c.in, framing, r.Length)
+	x.live()
+	if strings.EqualFold(r.Header.Value("expect"), "100-continue") {
+		c.out.framing = http1.None
+		c.out.buf = append(c.out.buf[:0], http1.Continue...)
+		if x.flush() != nil {
+			return
+		}
+		r.Header.Del("expect")
+	}
+	if !r.Header.Has("host") || strings.IndexByte(r.Path, '#') >= 0 {
+		c.closing = true
+		x.reply(400, "", nil)
+		return
+	}
+	if c.body.Done() {
+		x.finished()
+	}
+	x.sanitize()
+	if r.Upgrade != "" && !x.upgradable() {
+		x.reply(403, "", nil)
+		return
+	}
+	x.route()
+}
+
+func (x *exchange) upgradable() bool {
+	for _, u := range x.c.config.Upgrades {
+		if strings.EqualFold(u, x.c.req.Upgrade) {
+			return true
+		}
+	}
+	return false
+}
+
+// route finds what the configuration wants for the request, and does it.
+func (x *exchange) route() {
+	v, stats := x.c.v, x.c.v.http
+	table := v.inline
+	if table == nil {
+		table = x.c.p.state.Load().routes[routesKey{v.scope, x.c.config.RDS}]
+	}
+	if table != nil {
+		x.match = table.match(&x.c.req)
+	}
+	switch r := x.match.route; {
+	case r == nil:
+		stats.noRoute.Add(1)
+		x.reply(404, "", nil)
+	case r.Direct != nil:
+		stats.direct.Add(1)
+		x.reply(r.Direct.Status, string(r.Direct.Body), x.responseOps)
+	case r.Redirect != nil:
+		stats.redirect.Add(1)
+		location := redirectTo(r, &x.c.req)
+		x.reply(r.Redirect.Status, "", func(h *http1.Header) {
+			h.Set("location", location)
+			x.responseOps(h)
+		})
+	case r.Tombstone != "":
+		x.reply(503, "", nil)
+	default:
+		x.forward(r.Forward)
+	}
+}
+
+// forward sends the request to an endpoint and its answer to the client.
+func (x *exchange) forward(a *mesh.RouteAction) {
+	c := x.c
+	x.share = share(a.Clusters)
+	x.timeout = a.Timeout
+	if a.IdleTimeout != nil {
+		x.idle = *a.IdleTimeout
+	}
+	x.cluster = c.p.state.Load().clusters[mesh.ClusterID{Scope: c.v.scope, Name: x.share.Name}]
+	if x.cluster == nil {
+		c.v.http.noCluster.Add(1)
+		x.reply(a.ClusterNotFoundCode, "", nil)
+		return
+	}
+	x.requestOps()
+	x.rewrite(a)
+	if a.Timeout > 0 {
+		c.req.Header.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(a.Timeout.Milliseconds(), 10))
+	}
+	target := x.cluster.view.Load().balancer.pick()
+	if target == nil {
+		x.cluster.stats.cxNoneHealthy.Add(1)
+		x.cluster.stats.answered(503)
+		x.reply(503, "no healthy upstream", x.responseOps)
+		return
+	}
+	h := x.cluster.host(target.Address)
+	l, fail := x.acquire(h)
+	if l == nil {
+		if fail == noFailure {
+			x.timedOut()
+			return
+		}
+		x.failed(h, fail)
+		return
+	}
+	h.active.Add(1)
+	h.rqActive.Add(1)
+	h.rqTotal.Add(1)
+	x.cluster.stats.rqTotal.Add(1)
+	x.cluster.stats.rqActive.Add(1)
+	x.leg.Store(l)
+	x.request(l)
+	x.answer(l)
+}
+
+// acquire gets a leg. While the request has to wait for one, its body is read and its timeouts run. Neither a leg nor a failure:
+// the exchange was cut.
+func (x *exchange) acquire(h *host) (*leg, failure) {
+	l, w, fail := h.pool.acquire()
+	if w == nil {
+		return l, fail
+	}
+	gone := make(chan struct{})
+	x.gone.Store(&gone)
+	x.startSide(x.gather)
+	defer x.stopSide()
+	timer := time.NewTimer(sideLook)
+	defer timer.Stop()
+	for {
+		select {
+		case r := <-w.leg:
+			h.pool.leave()
+			return r.leg, r.failure
+		case <-gone:
+			h.pool.abandon(w)
+			return nil, noFailure
+		case <-timer.C:
+			if !x.overdue() {
+				timer.Reset(sideLook)
+			}
+		}
+	}
+}
+
+// request writes the head and what is there of the body; a second goroutine sends the rest. Whether the upstream takes it is
+// seen when its answer is read.
+func (x *exchange) request(l *leg) {
+	c, r := x.c, &x.c.req
+	framing := r.Framing
+	switch {
+	case r.Upgrade != "":
+		framing = http1.UntilClose
+	case framing == http1.Length && !r.Header.Has("content-length"):
+		framing = http1.Chunked // a field named by Connection is removed, whichever it is
+	}
+	l.served++
+	l.out.framing, l.out.expired = framing, x.legExpired
+	l.out.buf = http1.AppendRequest(l.out.buf[:0], r, framing)
+	x.patience(&l.write, 0)
+	if r.Upgrade != "" {
+		_ = l.out.flush() // see above
+		return
+	}
+	if l.out.piece(x.early, c.body.Done()) != nil {
+		return
+	}
+	if !x.sendBody(false) && !c.body.Done() && x.cause.Load() == running {
+		x.startSide(x.send)
+	}
+}

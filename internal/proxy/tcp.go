@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+)
+
+// tcpConn is one connection of a tcp_proxy listener and the one to its endpoint.
+type tcpConn struct {
+	v        *version
+	client   *net.TCPConn
+	upstream atomic.Pointer[net.TCPConn]
+	ended    atomic.Bool
+}
+
+// retire implements connection: a TCP connection cannot know where it may end, it goes on until it is cut.
+func (c *tcpConn) retire() {}
+
+// cut implements connection.
+func (c *tcpConn) cut() {
+	c.ended.Store(true)
+	c.client.Close()
+	if u := c.upstream.Load(); u != nil {
+		u.Close()
+	}
+}
+
+// serveTCP connects a client to an endpoint and copies both ways (Envoy: tcp_proxy.cc).
+func (p *Proxy) serveTCP(v *version, client *net.TCPConn) {
+	c := &tcpConn{v: v, client: client}
+	v.add(c)
+	defer v.remove(c)
+	v.tcp.total.Add(1)
+	// If the agent dies, nobody must take that for the end of the data.
+	_ = client.SetLinger(0)
+	name := share(v.listener.TCP.Clusters).Name
+	cl := p.state.Load().clusters[mesh.ClusterID{Scope: v.scope, Name: name}]
+	if cl == nil {
+		v.tcp.noRoute.Add(1)
+		_ = client.SetLinger(-1)
+		return
+	}
+	h, up, words := cl.connectTCP(v.listener.TCP.MaxConnectAttempts)
+	if up == nil {
+		_ = client.SetLinger(-1)
+		return
+	}
+	opened := time.Now()
+	c.upstream.Store(up)
+	_ = up.SetLinger(0)
+	h.active.Add(1)
+	h.rqTotal.Add(1)
+	h.rqActive.Add(1)
+	defer func() {
+		up.Close()
+		cl.closed(h, words, opened)
+		h.active.Add(-1)
+		h.rqActive.Add(-1)
+		h.rqSuccess.Add(1)
+	}()
+	if c.ended.Load() {
+		return
+	}
+	c.relay(cl, h, up)
+}
+
+// connectTCP tries hosts until one takes the connection; nil: none did.
+func (c *cluster) connectTCP(attempts uint32) (*host, *net.TCPConn, *gauge) {
+	for range attempts {
+		v := c.view.Load()
+		target := v.balancer.pick()
+		if target == nil {
+			c.stats.cxNoneHealthy.Add(1)
+			return nil, nil, nil
+		}
+		words := c.connections()
+		if !take(words, v.config.Breakers.MaxConnections) {
+			c.stats.cxOverflow.Add(1)
+			return nil, nil, nil
+		}
+		h := c.host(target.Address)
+		if conn, fail := c.dial(h, words); fail == noFailure {
+			return h, conn, words
+		}
+	}
+	c.stats.cxAttemptsExceeded.Add(1)
+	return nil, nil, nil
+}
+
+// relay copies until both directions have ended, one of them is broken, or nothing has moved for idle_timeout.
+func (c *tcpConn) relay(cl *cluster, h *host, up *net.TCPConn) {
+	r := &relay{idle: c.v.listener.TCP.IdleTimeout, a: c.client, b: up}
+	r.touch()
+	var done sync.WaitGroup
+	done.Go(func() {
+		r.copy(c.client, up, func(n uint64) {
+			c.v.tcp.rx.Add(n)
+			h.tx.Add(n)
+			cl.stats.cxTx.Add(n)
+		})
+	})
+	r.copy(up, c.client, func(n uint64) {
+		c.v.tcp.tx.Add(n)
+		h.rx.Add(n)
+		cl.stats.cxRx.Add(n)
+	})
+	done.Wait()
+	if r.wasIdle.Load() {
+		c.v.tcp.idleTimeout.Add(1)
+	}
+	if !r.reset.Load() {
+		_ = c.client.SetLinger(-1)
+		_ = up.SetLinger(-1)
+	}
+}
+
+// relay is the two directions of a connection.
+type relay struct {
+	idle time.Duration // 0: no limit
+	a, b *net.TCPConn
+
+	moved                atomic.Int64 // when a byte moved last, Unix nanoseconds
+	over, wasIdle, reset atomic.Bool
+}
+
+func (r *relay) touch() { r.moved.Store(time.Now().UnixNano()) }
+
+var relayBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// copy moves one direction and passes its end on.
+func (r *relay) copy(from, to *net.TCPConn, count func(uint64)) {
+	buf := relayBuffers.Get().(*[32 << 10]byte)
+	defer relayBuffers.Put(buf)
+	read, write := deadline{set: from.SetReadDeadline}, deadline{set: to.SetWriteDeadline}
+	for {
+		var n int
+		err := r.patiently(&read, func() (e error) { n, e = from.Read(buf[:]); return })
+		if n > 0 {
+			r.touch()
+			left := buf[:n]
+			err = r.patiently(&write, func() error {
+				k, e := to.Write(left)
+				left = left[k:]
+				count(uint64(k))
+				return e
+			})
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			if to.CloseWrite() != nil {
+				r.end()
+			}
+			return
+		default:
+			if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+				r.reset.Store(true)
+			}
+			r.end()
+			return
+		}
+	}
+}
+
+// patiently repeats an operation that times out until nothing has moved in either direction for the idle timeout.
+func (r *relay) patiently(d *deadline, do func() error) error {
+	for {
+		if r.idle > 0 {
+			d.want(time.Unix(0, r.moved.Load()).Add(r.idle), r.idle)
+		}
+		if r.over.Load() {
+			return os.ErrDeadlineExceeded
+		}
+		err := do()
+		if !timedOut(err) || r.over.Load() {
+			return err
+		}
+		d.at = time.Time{}
+		if time.Since(time.Unix(0, r.moved.Load())) >= r.idle {
+			r.wasIdle.Store(true)
+			return err
+		}
+	}
+}
+
+// end makes the other direction end, too.
+func (r *relay) end() {
+	r.over.Store(true)
+	_ = r.a.SetDeadline(past)
+	_ = r.b.SetDeadline(past)
+}
