@@ -106,14 +106,15 @@ func (x *exchange) respond(l *leg) {
 	}
 	c.out.framing = framing
 	l.body.Start(l.in, r.Framing, r.Length)
-	if !x.passBody(l) || x.flush() != nil {
-		x.stopSide()
+	whole := x.passBody(l)
+	x.stopSide()
+	// Before the client has the end of its answer, so that its next request finds this leg.
+	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
+	if !whole {
 		x.broken = true
-		x.endLeg(false)
 		return
 	}
-	x.stopSide()
-	x.endLeg(x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
+	_ = x.flush() // notes its failure itself
 }
 
 // clean takes out of a response what concerns the upstream's connection, and says how its body is framed for the client.

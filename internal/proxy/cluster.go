@@ -106,9 +106,8 @@ func (c *cluster) close() {
 }
 
 func (c *cluster) sweep(now time.Time) {
-	idle := c.view.Load().config.IdleTimeout
 	for _, h := range c.snapshot() {
-		h.pool.sweep(now, idle)
+		h.pool.sweep(now)
 	}
 }
 

@@ -287,6 +287,7 @@ func (x *exchange) sendBody(wait bool) bool {
 				return false
 			}
 		case err != nil:
+			_ = l.out.flush() // the upstream sees what came before, as with Envoy
 			x.c.v.http.cxProtocolError.Add(1)
 			x.cut(clientWrong)
 			return false

@@ -27,13 +27,14 @@ type outlet struct {
 
 func (o *outlet) init(conn *net.TCPConn, sent func(int64)) { o.conn, o.sent = conn, sent }
 
-// piece adds content; last ends it.
+// piece adds content; last ends it. The last one only goes into the buffer, for flush: by then the leg that it came from
+// can be serving somebody else.
 func (o *outlet) piece(p []byte, last bool) error {
 	if len(p) > 0 {
 		if o.framing == http1.Chunked {
 			o.buf = http1.AppendChunkHead(o.buf, len(p))
 		}
-		if len(p) >= directWrite {
+		if len(p) >= directWrite && !last {
 			if err := o.write(p); err != nil {
 				return err
 			}
@@ -44,8 +45,11 @@ func (o *outlet) piece(p []byte, last bool) error {
 			o.buf = append(o.buf, http1.ChunkTail...)
 		}
 	}
-	if last && o.framing == http1.Chunked {
-		o.buf = append(o.buf, http1.LastChunk...)
+	if last {
+		if o.framing == http1.Chunked {
+			o.buf = append(o.buf, http1.LastChunk...)
+		}
+		return nil
 	}
 	if len(o.buf) >= directWrite {
 		return o.flush()

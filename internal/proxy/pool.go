@@ -53,7 +53,7 @@ func (p *pool) acquire() (*leg, *waiter, failure) {
 		if l == nil {
 			break
 		}
-		if !l.alive() {
+		if p.stale(l, time.Now()) {
 			p.drop(l)
 			continue
 		}
@@ -195,21 +195,27 @@ func (p *pool) drop(l *leg) {
 }
 
 // sweep closes idle legs whose server has left or whose idle timeout is over.
-func (p *pool) sweep(now time.Time, timeout time.Duration) {
+func (p *pool) sweep(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.idle = slices.DeleteFunc(p.idle, func(l *leg) bool {
-		old := timeout > 0 && now.Sub(l.idleSince) >= timeout
-		if old {
-			p.cluster.stats.cxIdleTimeout.Add(1)
+		if !p.stale(l, now) {
+			return false
 		}
-		if old || !l.alive() {
-			p.open--
-			l.close()
-			return true
-		}
-		return false
+		p.open--
+		l.close()
+		return true
 	})
+}
+
+// stale says that an idle leg can serve no more.
+func (p *pool) stale(l *leg, now time.Time) bool {
+	timeout := p.cluster.view.Load().config.IdleTimeout
+	if timeout > 0 && now.Sub(l.idleSince) >= timeout {
+		p.cluster.stats.cxIdleTimeout.Add(1)
+		return true
+	}
+	return !l.alive()
 }
 
 // close ends what is idle; legs in use end when they are given back.

@@ -33,8 +33,7 @@ func (x *exchange) rewrite(a *mesh.RouteAction) {
 func rewritten(m *mesh.RouteMatch, path, prefix string) string { return prefix + path[len(m.Path):] }
 
 // redirectTo is the location of a redirect (Envoy: config_impl.cc, RouteEntryImplBase::newUri).
-func redirectTo(rt *mesh.Route, r *http1.Request) string {
-	to := rt.Redirect
+func redirectTo(to *mesh.Redirect, m *mesh.RouteMatch, r *http1.Request) string {
 	old := schemeOf(r)
 	scheme := old
 	switch {
@@ -55,7 +54,7 @@ func redirectTo(rt *mesh.Route, r *http1.Request) string {
 	if to.Port != 0 {
 		port = ":" + strconv.FormatUint(uint64(to.Port), 10)
 	}
-	return scheme + "://" + host + port + redirectPath(rt, r.Path)
+	return scheme + "://" + host + port + redirectPath(to, m, r.Path)
 }
 
 // cutPort splits "host:port"; an IPv6 address without port stays whole.
@@ -67,8 +66,7 @@ func cutPort(host string) (name, port string, ok bool) {
 	return host[:i], host[i+1:], true
 }
 
-func redirectPath(rt *mesh.Route, path string) string {
-	to := rt.Redirect
+func redirectPath(to *mesh.Redirect, m *mesh.RouteMatch, path string) string {
 	_, query, hasQuery := strings.Cut(path, "?")
 	switch {
 	case strings.Contains(to.Path, "?"):
@@ -78,7 +76,7 @@ func redirectPath(rt *mesh.Route, path string) string {
 	case to.Path != "":
 		path = to.Path
 	case to.PrefixPath != "":
-		path = rewritten(&rt.Match, path, to.PrefixPath)
+		path = rewritten(m, path, to.PrefixPath)
 	}
 	if to.StripQuery {
 		path, _, _ = strings.Cut(path, "?")

@@ -73,19 +73,27 @@ func (x *exchange) route() {
 		x.reply(404, "", nil)
 	case r.Direct != nil:
 		stats.direct.Add(1)
-		x.reply(r.Direct.Status, string(r.Direct.Body), x.responseOps)
+		x.redirect(r.Direct.Status, string(r.Direct.Body), &mesh.Redirect{})
 	case r.Redirect != nil:
 		stats.redirect.Add(1)
-		location := redirectTo(r, &x.c.req)
-		x.reply(r.Redirect.Status, "", func(h *http1.Header) {
-			h.Set("location", location)
-			x.responseOps(h)
-		})
+		x.redirect(r.Redirect.Status, "", r.Redirect)
 	case r.Tombstone != "":
 		x.reply(503, "", nil)
 	default:
 		x.forward(r.Forward)
 	}
+}
+
+// redirect answers with a status and, where the status asks for it, a location: also a direct response of 201 or 3xx has one
+// (Envoy: router.cc, decodeHeaders).
+func (x *exchange) redirect(status int, body string, to *mesh.Redirect) {
+	location := redirectTo(to, &x.match.route.Match, &x.c.req)
+	x.reply(status, body, func(h *http1.Header) {
+		if status == 201 || status/100 == 3 {
+			h.Set("location", location)
+		}
+		x.responseOps(h)
+	})
 }
 
 // forward sends the request to an endpoint and its answer to the client.
