@@ -25,9 +25,12 @@ type answer struct {
 	ttl   time.Duration
 }
 
-// lookup resolves host by the hosts file and then by DNS, in the family's manner. An answer without addresses is no
+// lookup resolves host, unless it is an address, by the hosts file and then by DNS, in the family's manner. An answer without addresses is no
 // error when the servers said so plainly (the name exists, or NXDOMAIN): the cluster is then empty, as in Envoy.
 func (u *Upstream) lookup(ctx context.Context, host string, f mesh.DNSFamily, servers []netip.AddrPort) (answer, error) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return answer{addrs: []netip.Addr{ip.Unmap()}}, nil
+	}
 	if a := fromHostsFile(u.o.HostsFile, host); len(a) > 0 {
 		if a = wanted(a, f); len(a) > 0 {
 			return answer{addrs: a}, nil
