@@ -135,6 +135,7 @@ func (p *player) repeated(st step) (string, error) {
 		}
 		var b strings.Builder
 		b.WriteString(got)
+		p.w.j.settle()
 		for _, s := range p.w.j.take() {
 			normalSeen(&b, s)
 			conns[fmt.Sprintf("%s %d", s.upstream, s.conn)] = true

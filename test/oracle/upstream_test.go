@@ -24,14 +24,37 @@ type seen struct {
 
 // journal collects what upstreams saw, in order of arrival.
 type journal struct {
-	mu  sync.Mutex
-	all []*seen
+	mu      sync.Mutex
+	all     []*seen
+	reading int // requests whose head has come and that are not in all yet
+}
+
+// begin notes a request whose body is still read; add follows.
+func (j *journal) begin() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.reading++
+}
+
+// settle waits until what the data plane has sent is in the journal: a client may have its answer before an upstream
+// has noticed that its request was broken off.
+func (j *journal) settle() {
+	const grace, limit = 5 * time.Millisecond, time.Second
+	for begun := time.Now(); time.Since(begun) < limit; time.Sleep(time.Millisecond) {
+		j.mu.Lock()
+		done := j.reading == 0 && (len(j.all) > 0 || time.Since(begun) > grace)
+		j.mu.Unlock()
+		if done {
+			return
+		}
+	}
 }
 
 func (j *journal) add(s *seen) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.all = append(j.all, s)
+	j.reading--
 }
 
 // take returns what came since the last call.
@@ -125,6 +148,7 @@ func (u *httpUpstream) handle(c *net.TCPConn, number int) {
 		if err != nil {
 			return
 		}
+		u.j.begin()
 		s := &seen{upstream: name, conn: number, request: m}
 		a, err := parseAnswer(m.get("x-answer"))
 		if err != nil {
