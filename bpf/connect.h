@@ -10,6 +10,7 @@
 #include "flow.h"
 #include "lookup.h"
 #include "pick.h"
+#include "whoami.h"
 
 #define REFUSE 0
 #define ALLOW 1
@@ -67,8 +68,34 @@ static __always_inline struct conn *remember(struct bpf_sock *sk, const struct d
 	return c;
 }
 
+/* Whether the agent's socket still listens there: after a crash the port is free for whoever comes. */
+static __always_inline int listens(struct bpf_sock_addr *ctx, const struct park *p)
+{
+	__u64 cookie = p->cookie, found = 0;
+	struct bpf_sock_tuple t = {};
+	struct tcp_sock *tp;
+	struct bpf_sock *sk;
+
+	if (addr_is_v4(&p->addr)) {
+		t.ipv4.daddr = addr_word(&p->addr, 3);
+		t.ipv4.dport = bpf_htons(p->port);
+		sk = bpf_skc_lookup_tcp(ctx, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		__builtin_memcpy(t.ipv6.daddr, &p->addr, sizeof(p->addr));
+		t.ipv6.dport = bpf_htons(p->port);
+		sk = bpf_skc_lookup_tcp(ctx, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!sk)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (tp)
+		found = BPF_CORE_READ((struct sock *)tp, __sk_common.skc_cookie.counter);
+	bpf_sk_release(sk);
+	return found == cookie;
+}
+
 /* To the agent: its bound socket is where the program dials already; else to its socket in this namespace. */
-static __always_inline int to_agent(struct bpf_sock *sk, const struct settings *s, const struct dial *d,
+static __always_inline int to_agent(struct bpf_sock_addr *ctx, struct bpf_sock *sk, const struct settings *s, const struct dial *d,
 				    const struct owner *o, enum counter why, struct destination *to)
 {
 	struct park_key key = { .netns = d->netns, .listener = o->listener, .family = d->family };
@@ -87,6 +114,8 @@ static __always_inline int to_agent(struct bpf_sock *sk, const struct settings *
 		want_park(d, o->listener, why);
 		return refuse(COUNT_REFUSED_NO_PARK);
 	}
+	if (!listens(ctx, p))
+		return refuse(COUNT_REFUSED_AGENT_DEAD);
 	if (!remember(sk, d, o->listener, CONN_PARKED))
 		return refuse(COUNT_REFUSED_STORAGE);
 	to->addr = p->addr;
@@ -126,7 +155,7 @@ static __always_inline void bound_handshake(void *ctx, struct conn *c, __u32 tim
 		c->user_timeout = ms;
 }
 
-static __always_inline int to_endpoint(void *ctx, struct bpf_sock *sk, const struct settings *s, const struct dial *d,
+static __always_inline int to_endpoint(struct bpf_sock_addr *ctx, struct bpf_sock *sk, const struct settings *s, const struct dial *d,
 				       const struct owner *o, struct destination *to)
 {
 	__u32 zero = 0, cluster, why, share;
@@ -153,7 +182,7 @@ static __always_inline int to_endpoint(void *ctx, struct bpf_sock *sk, const str
 		return refuse(COUNT_REFUSED_NO_ENDPOINT);
 	why = needs_agent(s, d, slot, &e->head, cluster);
 	if (why)
-		return to_agent(sk, s, d, o, why, to);
+		return to_agent(ctx, sk, s, d, o, why, to);
 	c = remember(sk, d, o->listener, CONN_PICKED);
 	if (!c)
 		return refuse(COUNT_REFUSED_STORAGE);
@@ -181,7 +210,7 @@ static __always_inline int is_bound_socket(struct bpf_sock *sk)
 	return sk->src_ip6[0] || sk->src_ip6[1] || sk->src_ip6[3] || (sk->src_ip6[2] && sk->src_ip6[2] != bpf_htonl(0xffff));
 }
 
-static __always_inline int connect_owned(void *ctx, struct bpf_sock *sk, const struct settings *s, const struct dial *d,
+static __always_inline int connect_owned(struct bpf_sock_addr *ctx, struct bpf_sock *sk, const struct settings *s, const struct dial *d,
 					 const struct owner *o, struct destination *to)
 {
 	__u32 flags = o->head->flags;
@@ -189,10 +218,10 @@ static __always_inline int connect_owned(void *ctx, struct bpf_sock *sk, const s
 	if (flags & LISTENER_TOMBSTONE)
 		return refuse(COUNT_REFUSED_TOMBSTONE);
 	if (flags & LISTENER_PROXY)
-		return to_agent(sk, s, d, o, COUNT_CONNECT_AGENT, to);
+		return to_agent(ctx, sk, s, d, o, COUNT_CONNECT_AGENT, to);
 	/* The program chose its route; an endpoint may not lie on it. */
 	if (is_bound_socket(sk))
-		return to_agent(sk, s, d, o, COUNT_CONNECT_AGENT_BOUND, to);
+		return to_agent(ctx, sk, s, d, o, COUNT_CONNECT_AGENT_BOUND, to);
 	return to_endpoint(ctx, sk, s, d, o, to);
 }
 
@@ -225,7 +254,7 @@ static __always_inline int connect_decide(struct bpf_sock_addr *ctx, struct dial
 		count(COUNT_PASS_PROTOCOL);
 		return ALLOW;
 	}
-	if (bpf_get_current_pid_tgid() >> 32 == s->agent_tgid) {
+	if (is_agent(s)) {
 		count(COUNT_PASS_AGENT);
 		return ALLOW;
 	}

@@ -47,6 +47,15 @@ struct {
 	__array(values, struct target_rows);
 } targets SEC(".maps");
 
+/* Listener id -> 1 if it has a row in `targets`. Written by the agent; read only by the next agent: older kernels wait for
+ * their readers at each look into an array of maps (Linux before 6.8, kernel/bpf/syscall.c, bpf_map_copy_value). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, __u32);
+} target_ids SEC(".maps");
+
 struct cluster_rows {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -63,7 +72,8 @@ struct {
 	__array(values, struct cluster_rows);
 } clusters SEC(".maps");
 
-/* Cluster id -> whose id it is. Written by the agent; read only by the next agent, to keep ids. */
+/* Cluster id -> whose id it is; zeros: it has no row in `clusters`. Written by the agent; read only by the next agent, to
+ * keep ids. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 65536);
@@ -98,16 +108,18 @@ struct {
 } endpoint_active SEC(".maps");
 
 /* Local addresses of the agent's namespace. Written by the agent from netlink; read at connect for wildcard listeners.
- * Full: the agent reports it; the address is then not intercepted but still served by the bound socket. */
+ * 64K: a host with more has routes to itself, not addresses. Full: the agent reports it; the address is then not intercepted
+ * but still served by the bound socket. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct local_key);
 	__type(value, __u8);
 } locals SEC(".maps");
 
 /* (namespace, listener, family) -> agent listener in that namespace. Written by the agent, read at connect.
- * Full: the agent reports it; connects that need the missing row are refused. */
+ * Sized by --max-parked: namespaces x listeners. Full: the agent reports it; connects that need the missing row are refused. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -117,7 +129,7 @@ struct {
 } parks SEC(".maps");
 
 /* Counters of (listener, cluster, endpoint). Rows are made by the connect hook at the first hit and removed by the agent
- * when their ids have gone. Not per CPU: they change per connection, and 100,000 endpoints x 128 CPUs would be gigabytes.
+ * when their ids have gone; it adds them up in rows with 0 for what has gone. Not per CPU: they change per connection, and 100,000 endpoints x 128 CPUs would be gigabytes.
  * Full: counted in row 0,0,0 (always there) and in COUNT_FLOW_FULL. Sized by --max-flows. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

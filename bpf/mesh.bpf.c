@@ -13,7 +13,6 @@
 #include "connect.h"
 #include "names.h"
 #include "sockops.h"
-#include "whoami.h"
 
 /* Inner maps are declared by size, so their types reach Go only if something names them. */
 const struct target_head *target_head_for_go __attribute__((unused));

@@ -102,6 +102,7 @@ struct park_key {
 
 struct park {
 	struct addr addr;
+	__u64 cookie;	/* of the agent's socket: what else listens there since it died is not sent anything */
 	__u16 port;	/* host order */
 	__u16 pad[3];
 };
@@ -116,6 +117,7 @@ struct settings {
 	__u64 agent_netns;	/* cookie of the agent's network namespace */
 	__u64 heartbeat_ns;	/* CLOCK_MONOTONIC; the agent is taken for dead when it is older than agent_dead_ns */
 	__u64 agent_dead_ns;
+	__u64 agent_start_ns;	/* when the agent's process began (CLOCK_BOOTTIME): another one may get its number */
 	__u32 agent_tgid;	/* as the initial pid namespace sees it; its own sockets are exempt */
 	__u32 layout;	/* LENO_LAYOUT */
 	__u32 levels;	/* bit n: some scope's cgroup lies at depth n below the root */
@@ -193,7 +195,7 @@ enum counter {
 	COUNT_PASS_SCOPE,	/* socket in no managed cgroup */
 	COUNT_PASS_LISTENER,	/* no listener owns the address */
 	COUNT_PASS_PROTOCOL,	/* not TCP */
-	COUNT_PREEXISTING,	/* closed; opened before leno */
+	COUNT_PREEXISTING,	/* open to a listener's address when leno was attached; left alone. Written by the agent */
 	COUNT_FLOW_FULL,	/* the flow map is full: counted in row 0,0,0 */
 	COUNT_PARK_EVENT_LOST,
 	COUNT_COUNT,

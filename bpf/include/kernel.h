@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The kernel's types that the programs touch, and only the fields that are read: CO-RE finds their offsets in the
- * running kernel (include/linux/cgroup-defs.h, include/linux/tcp.h, include/net/sock.h). */
+ * running kernel (include/linux/cgroup-defs.h, include/linux/sched.h, include/linux/tcp.h,
+ * include/net/sock.h). */
 #ifndef LENO_KERNEL_H
 #define LENO_KERNEL_H
 
@@ -25,12 +26,20 @@ struct sock_cgroup_data {
 
 struct sock_common {
 	unsigned long skc_flags;
+	struct {
+		__s64 counter;
+	} skc_cookie;
 } CO_RE;
 
 struct sock {
 	struct sock_common __sk_common;
 	struct sock_cgroup_data sk_cgrp_data;
 	int sk_err;
+} CO_RE;
+
+struct task_struct {
+	struct task_struct *group_leader;
+	__u64 start_boottime;
 } CO_RE;
 
 struct tcp_sock {

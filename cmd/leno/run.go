@@ -33,7 +33,7 @@ type runFlags struct {
 	drainSeconds                        int
 	pinDir, stateDir                    string
 	maxListeners, maxClusters, maxHosts uint32
-	maxFlows                            uint32
+	maxFlows, maxParked                 uint32
 }
 
 func newRunCommand() *cobra.Command {
@@ -65,6 +65,7 @@ without a gap. Ctrl-C and "leno down" remove everything.`,
 	fs.Uint32Var(&f.maxClusters, "max-clusters", 0, "size of the kernel's cluster maps; 0: the default")
 	fs.Uint32Var(&f.maxHosts, "max-endpoints", 0, "size of the kernel's endpoint maps; 0: the default")
 	fs.Uint32Var(&f.maxFlows, "max-flows", 0, "size of the kernel's map of counters; 0: the default")
+	fs.Uint32Var(&f.maxParked, "max-parked", 0, "how many agent sockets (namespaces x listeners that need the agent) the kernel knows; 0: the default")
 	return c
 }
 
@@ -97,7 +98,7 @@ func run(ctx context.Context, out io.Writer, f runFlags) error {
 		ServiceNode: f.serviceNode, ServiceCluster: f.serviceCluster,
 		StateDir: f.stateDir, DrainTime: time.Duration(f.drainSeconds) * time.Second, Log: log,
 		Dataplane: dataplane.Options{PinDir: f.pinDir, MaxListeners: f.maxListeners,
-			MaxClusters: f.maxClusters, MaxEndpoints: f.maxHosts, MaxFlows: f.maxFlows},
+			MaxClusters: f.maxClusters, MaxEndpoints: f.maxHosts, MaxFlows: f.maxFlows, MaxParked: f.maxParked},
 	})
 	var invalid *xds.Invalid
 	if errors.As(err, &invalid) {

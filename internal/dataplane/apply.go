@@ -5,8 +5,10 @@ package dataplane
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/leno-mesh/leno/internal/kern"
@@ -26,6 +28,13 @@ func (d *Dataplane) Apply(t *table.Tables) error {
 	if err := d.checkCapacity(t); err != nil {
 		return err
 	}
+	rows, missing, err := d.resolve(t.Scopes)
+	if err != nil {
+		return err
+	}
+	if missing != nil && d.applied == nil {
+		return missing // later it may come back, and must not keep the others from their configuration
+	}
 	before := d.applied
 	if before == nil || d.torn {
 		before = &table.Tables{}
@@ -41,12 +50,14 @@ func (d *Dataplane) Apply(t *table.Tables) error {
 	if err := d.writeListeners(t); err != nil {
 		return err
 	}
-	if err := d.writeScopes(t.Scopes); err != nil {
+	if d.fresh && !d.counted {
+		d.counted = true
+		d.noteMissing("connections of before", d.countBefore(t, rows))
+	}
+	if err := d.enterScopes(t.Scopes, rows); err != nil {
 		return err
 	}
-	if err := d.attach(t.Scopes); err != nil {
-		return err
-	}
+	d.noteMissing("cgroups", missing)
 	d.torn = false
 	d.applied = t
 	select {
@@ -190,6 +201,16 @@ func (d *Dataplane) writeTargets(before, t *table.Tables) error {
 	for _, l := range before.Listeners {
 		old[l.ID] = l
 	}
+	var fresh []uint32
+	for _, l := range t.Listeners {
+		if old[l.ID] == nil {
+			fresh = append(fresh, l.ID)
+		}
+	}
+	// First that there is a row, then the row: who comes after a crash finds it.
+	if err := mark(d.objs.TargetIds, fresh, uint32(1)); err != nil {
+		return fmt.Errorf("write the ids of listeners: %w", err)
+	}
 	b := rowBatch{outer: d.objs.Targets, size: targetSize}
 	for _, l := range t.Listeners {
 		if old[l.ID] == l {
@@ -272,23 +293,60 @@ func (d *Dataplane) listenerKeys() (map[kern.CListenerKey]uint32, error) {
 	return have, nil
 }
 
-// innerIDs lists the rows of an array of maps: index -> id of the inner map.
-func innerIDs(outer *ebpf.Map) (map[uint32]ebpf.MapID, error) {
+// mark writes one value for many ids of an array.
+func mark[V any](m *ebpf.Map, ids []uint32, v V) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	values := make([]V, len(ids))
+	for i := range values {
+		values[i] = v
+	}
+	_, err := m.BatchUpdate(ids, values, nil)
+	return err
+}
+
+// innerIDs lists the rows of an array of maps that lie at these ids: index -> id of the inner map. Only these, and many at
+// once: before Linux 6.8 each look waits for the kernel's readers (kernel/bpf/syscall.c, bpf_map_copy_value).
+func innerIDs(outer *ebpf.Map, at []uint32) (map[uint32]ebpf.MapID, error) {
 	all := map[uint32]ebpf.MapID{}
-	keys := make([]uint32, 4096)
-	values := make([]uint32, 4096)
+	var mu sync.Mutex
+	g := errgroup.Group{}
+	g.SetLimit(rowsParallel)
+	for _, i := range at {
+		g.Go(func() error {
+			var id uint32
+			if err := outer.Lookup(i, &id); errors.Is(err, ebpf.ErrKeyNotExist) {
+				return nil
+			} else if err != nil {
+				return fmt.Errorf("look for a row: %w", err)
+			}
+			mu.Lock()
+			all[i] = ebpf.MapID(id)
+			mu.Unlock()
+			return nil
+		})
+	}
+	return all, g.Wait()
+}
+
+// marked lists the ids of an array whose value is not zero.
+func marked[V comparable](m *ebpf.Map) (map[uint32]V, error) {
+	const batch = 4096
+	all := map[uint32]V{}
+	keys, values := make([]uint32, batch), make([]V, batch)
 	var cursor ebpf.MapBatchCursor
 	for {
-		n, err := outer.BatchLookup(&cursor, keys, values, nil)
+		n, err := m.BatchLookup(&cursor, keys, values, nil)
 		for i := range n {
-			if values[i] != 0 {
-				all[keys[i]] = ebpf.MapID(values[i])
+			if values[i] != *new(V) {
+				all[keys[i]] = values[i]
 			}
 		}
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			return all, nil
 		} else if err != nil {
-			return nil, fmt.Errorf("list rows: %w", err)
+			return nil, fmt.Errorf("list ids: %w", err)
 		}
 	}
 }

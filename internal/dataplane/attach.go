@@ -16,13 +16,13 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
-	"github.com/leno-mesh/leno/internal/kern"
 	"github.com/leno-mesh/leno/internal/table"
 )
 
 // attachment is one program on one cgroup.
 type attachment struct {
 	cgroup string // path below the mount
+	id     uint64 // of the cgroup: another one of the same path may come
 	name   string // of the pin
 	link   link.Link
 }
@@ -64,76 +64,40 @@ func outermost(scopes []*table.Scope) []string {
 	return all
 }
 
-// writeScopes brings the scopes into the kernel and returns at which depths they lie.
-func (d *Dataplane) writeScopes(scopes []*table.Scope) error {
-	want := make(map[uint64]uint32, len(scopes))
-	levels := uint32(0)
-	for _, s := range scopes {
-		id, err := d.cgroupID(s.Cgroup)
-		if err != nil {
-			return err
-		}
-		depth := 0
-		if s.Cgroup != "/" {
-			depth = strings.Count(s.Cgroup, "/")
-		}
-		if depth > 31 {
-			return fmt.Errorf("cgroup %s lies %d levels deep: leno manages at most 31", s.Cgroup, depth)
-		}
-		want[id] = s.ID
-		levels |= 1 << depth
-	}
-	for id, scope := range want {
-		if err := d.objs.Scopes.Update(id, scope, ebpf.UpdateAny); err != nil {
-			return fmt.Errorf("write a scope: %w", err)
-		}
-	}
-	if err := d.writeSettings(func(s *kern.CSettings) { s.Levels = levels }); err != nil {
-		return err
-	}
-	var id uint64
-	var scope uint32
-	var gone []uint64
-	for it := d.objs.Scopes.Iterate(); it.Next(&id, &scope); {
-		if _, ok := want[id]; !ok {
-			gone = append(gone, id)
-		}
-	}
-	for _, id := range gone {
-		if err := d.objs.Scopes.Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("remove a scope: %w", err)
-		}
-	}
-	return nil
-}
-
-// cgroupID is the number that the kernel knows the cgroup by: the inode of its folder.
-func (d *Dataplane) cgroupID(cgroup string) (uint64, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(filepath.Join(d.o.CgroupRoot, cgroup), &st); err != nil {
-		return 0, fmt.Errorf("cgroup %s does not exist below %s: create it, or choose another with --cgroup: %w", cgroup, d.o.CgroupRoot, err)
-	}
-	return st.Ino, nil
-}
-
-// attach makes sure that every hook is on every outermost cgroup, with our programs, and nowhere else.
-func (d *Dataplane) attach(scopes []*table.Scope) error {
+// attach makes sure that every hook is on every outermost cgroup that exists, with our programs, and nowhere else.
+func (d *Dataplane) attach(scopes []*table.Scope, rows scopeRows) error {
 	want := map[string]bool{}
 	for _, cgroup := range outermost(scopes) {
+		id, ok := rows.cgroups[cgroup]
+		if !ok {
+			continue // its links went with it
+		}
 		for _, h := range d.hooks() {
 			name := linkName(cgroup, h.name)
 			want[name] = true
-			if slices.ContainsFunc(d.attached, func(a attachment) bool { return a.name == name }) {
+			if slices.ContainsFunc(d.attached, func(a attachment) bool { return a.name == name && a.id == id }) {
 				continue
 			}
 			l, err := d.attachHook(cgroup, name, h)
 			if err != nil {
 				return err
 			}
-			d.attached = append(d.attached, attachment{cgroup, name, l})
+			d.dropAttached(func(a attachment) bool { return a.name == name })
+			d.attached = append(d.attached, attachment{cgroup, id, name, l})
 		}
 	}
 	return d.detachExcept(want)
+}
+
+// dropAttached lets go of the chosen links; their pins are left alone.
+func (d *Dataplane) dropAttached(chosen func(attachment) bool) {
+	d.attached = slices.DeleteFunc(d.attached, func(a attachment) bool {
+		if !chosen(a) {
+			return false
+		}
+		a.close()
+		return true
+	})
 }
 
 // linkName is the name of a pin: bpffs allows no slashes and at most 255 bytes.
@@ -159,7 +123,7 @@ func (d *Dataplane) attachHook(cgroup, name string, h hook) (link.Link, error) {
 		Path: filepath.Join(d.o.CgroupRoot, cgroup), Attach: h.attach, Program: h.program,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("attach %s to cgroup %s (another program there may forbid it; see bpftool cgroup show): %w", h.name, cgroup, err)
+		return nil, d.explainAttach(cgroup, h, err)
 	}
 	if err := l.Pin(pin); err != nil {
 		l.Close()
@@ -170,13 +134,7 @@ func (d *Dataplane) attachHook(cgroup, name string, h hook) (link.Link, error) {
 
 // detachExcept unpins the links that no scope needs any more, those of earlier agents included.
 func (d *Dataplane) detachExcept(want map[string]bool) error {
-	d.attached = slices.DeleteFunc(d.attached, func(a attachment) bool {
-		if want[a.name] {
-			return false
-		}
-		a.close()
-		return true
-	})
+	d.dropAttached(func(a attachment) bool { return !want[a.name] })
 	return detach(filepath.Join(d.o.PinDir, "links"), func(name string) bool { return !want[name] })
 }
 
@@ -197,7 +155,7 @@ func detach(dir string, chosen func(name string) bool) error {
 		if l, err := link.LoadPinnedLink(pin, nil); err == nil {
 			err = l.Detach()
 			l.Close()
-			if err != nil {
+			if err != nil && !errors.Is(err, unix.ENOLINK) { // ENOLINK: its cgroup has gone
 				return fmt.Errorf("detach %s: %w", p.Name(), err)
 			}
 		}
@@ -206,60 +164,4 @@ func detach(dir string, chosen func(name string) bool) error {
 		}
 	}
 	return nil
-}
-
-// foreign names the programs of others on our cgroups.
-func (d *Dataplane) foreign() []string {
-	own := map[ebpf.ProgramID]bool{}
-	for _, h := range d.hooks() {
-		if info, err := h.program.Info(); err == nil {
-			if id, ok := info.ID(); ok {
-				own[id] = true
-			}
-		}
-	}
-	var all []string
-	seen := map[string]bool{}
-	for _, a := range d.attached {
-		if seen[a.cgroup] {
-			continue
-		}
-		seen[a.cgroup] = true
-		all = append(all, d.foreignOn(a.cgroup, own)...)
-	}
-	return all
-}
-
-func (d *Dataplane) foreignOn(cgroup string, own map[ebpf.ProgramID]bool) []string {
-	dir, err := os.Open(filepath.Join(d.o.CgroupRoot, cgroup))
-	if err != nil {
-		return nil // the cgroup has gone
-	}
-	defer dir.Close()
-	var all []string
-	for _, h := range d.hooks() {
-		res, err := link.QueryPrograms(link.QueryOptions{Target: int(dir.Fd()), Attach: h.attach})
-		if err != nil {
-			continue // a kernel that cannot say
-		}
-		for _, p := range res.Programs {
-			if !own[p.ID] {
-				all = append(all, fmt.Sprintf("%s on cgroup %s is also handled by %s", h.name, cgroup, programName(p.ID)))
-			}
-		}
-	}
-	return all
-}
-
-func programName(id ebpf.ProgramID) string {
-	p, err := ebpf.NewProgramFromID(id)
-	if err != nil {
-		return fmt.Sprintf("program %d", id)
-	}
-	defer p.Close()
-	info, err := p.Info()
-	if err != nil {
-		return fmt.Sprintf("program %d", id)
-	}
-	return fmt.Sprintf("program %d (%s)", id, info.Name)
 }

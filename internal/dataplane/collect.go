@@ -87,11 +87,13 @@ func (d *Dataplane) Collect(emit func(telemetry.Sample)) {
 }
 
 func addFlow(m map[string]*kern.CFlow, name string, f *kern.CFlow) {
-	t := m[name]
-	if t == nil {
-		t = &kern.CFlow{}
-		m[name] = t
+	if m[name] == nil {
+		m[name] = &kern.CFlow{}
 	}
+	sumFlow(m[name], f)
+}
+
+func sumFlow(t, f *kern.CFlow) {
 	t.Picked += f.Picked
 	t.Attempted += f.Attempted
 	t.Opened += f.Opened

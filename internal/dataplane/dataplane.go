@@ -37,7 +37,7 @@ type Options struct {
 	// CgroupRoot is the cgroup2 mount; empty: detected.
 	CgroupRoot string
 	// Sizes of the maps; 0: the defaults of bpf/maps.h. They take effect when the maps are made, not on taken-over pins.
-	MaxListeners, MaxClusters, MaxEndpoints, MaxFlows uint32
+	MaxListeners, MaxClusters, MaxEndpoints, MaxFlows, MaxParked uint32
 	// Log is required.
 	Log *slog.Logger
 }
@@ -60,6 +60,8 @@ type Dataplane struct {
 	applied  *table.Tables // what the maps hold; nil before the first Apply
 	torn     bool          // the last Apply stopped half-way: the next writes everything
 	attached []attachment
+	scopes   scopeRows // what the kernel knows
+	counted  bool      // the connections that were open before
 	parks    map[parkKey]*parkSocket
 	missing  map[string]string // what is not in force, by topic, in sentences
 }
@@ -83,6 +85,9 @@ func Open(o Options) (*Dataplane, error) {
 	d := &Dataplane{o: o, lock: lock, parked: make(chan Parking), rescan: make(chan struct{}, 1),
 		index: newIndex(), parks: map[parkKey]*parkSocket{}}
 	if err := d.load(); err != nil {
+		if d.fresh {
+			err = errors.Join(err, unpin(o.PinDir)) // no half-made maps for the next start
+		}
 		lock.Close()
 		return nil, err
 	}
@@ -127,8 +132,11 @@ func (d *Dataplane) load() (err error) {
 	err = spec.LoadAndAssign(&d.objs, &ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: maps}})
 	if errors.Is(err, ebpf.ErrMapIncompatible) {
 		return fmt.Errorf("the maps pinned in %s were made by another version: run that version's `leno down` first: %w", maps, err)
+	} else if errors.Is(err, unix.ENOMEM) {
+		return fmt.Errorf("no memory for the kernel's maps: raise the memory limit of the agent's cgroup (systemd: MemoryMax=), "+
+			"or make the maps smaller by --max-listeners, --max-clusters, --max-endpoints and --max-flows: %w", err)
 	} else if err != nil {
-		return fmt.Errorf("load the kernel half (needs Linux 6.1 or newer with BTF; lockdown or SELinux may forbid it): %w", err)
+		return explainLoad(err)
 	}
 	defer func() {
 		if err != nil {
@@ -149,9 +157,9 @@ func (d *Dataplane) load() (err error) {
 // size applies the flags to maps that do not exist yet, and takes the size of those that do.
 func (d *Dataplane) size(spec *ebpf.CollectionSpec, maps string) {
 	want := map[string]uint32{
-		"listeners": d.o.MaxListeners, "targets": d.o.MaxListeners,
+		"listeners": d.o.MaxListeners, "targets": d.o.MaxListeners, "target_ids": d.o.MaxListeners,
 		"clusters": d.o.MaxClusters, "cluster_names": d.o.MaxClusters, "ring_pos": d.o.MaxClusters, "cluster_active": d.o.MaxClusters,
-		"endpoint_active": d.o.MaxEndpoints, "flows": d.o.MaxFlows,
+		"endpoint_active": d.o.MaxEndpoints, "flows": d.o.MaxFlows, "parks": d.o.MaxParked,
 	}
 	for name, m := range spec.Maps {
 		if strings.HasPrefix(name, ".") {
@@ -223,6 +231,11 @@ func Remove(pinDir string) error {
 	if err := detach(filepath.Join(pinDir, "links"), func(string) bool { return true }); err != nil {
 		return err
 	}
+	return unpin(pinDir)
+}
+
+// unpin removes the pin folder. Nothing may be attached.
+func unpin(pinDir string) error {
 	for _, sub := range []string{"links", "maps"} {
 		if err := os.RemoveAll(filepath.Join(pinDir, sub)); err != nil {
 			return fmt.Errorf("unpin: %w", err)

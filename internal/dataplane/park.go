@@ -128,7 +128,7 @@ func (d *Dataplane) ensurePark(ctx context.Context, s namespace, k parkKey, l *t
 	if ok {
 		return nil
 	}
-	socket, err := listenIn(s.fd, k.v6)
+	socket, cookie, err := listenIn(s.fd, k.v6)
 	if err != nil {
 		return fmt.Errorf("listener %s has no agent socket in network namespace %d: %w", l.Name, s.cookie, err)
 	}
@@ -140,7 +140,7 @@ func (d *Dataplane) ensurePark(ctx context.Context, s namespace, k parkKey, l *t
 	}
 	ps := &parkSocket{socket: socket}
 	addr := socket.Addr().(*net.TCPAddr).AddrPort()
-	row := kern.CPark{Addr: addr16(addr.Addr()), Port: addr.Port()}
+	row := kern.CPark{Addr: addr16(addr.Addr()), Port: addr.Port(), Cookie: cookie}
 	for _, family := range []uint32{4, 6} {
 		// An IPv6 socket cannot serve an IPv4 sockaddr; an IPv4 one serves v4-mapped dials, unless there is an IPv6 one.
 		if (family == 4 && k.v6) || (family == 6 && !k.v6 && l.V4Compat) {
@@ -149,6 +149,10 @@ func (d *Dataplane) ensurePark(ctx context.Context, s namespace, k parkKey, l *t
 		rk := kern.CParkKey{Netns: k.netns, Listener: k.listener, Family: family}
 		if err := d.objs.Parks.Update(&rk, &row, ebpf.UpdateAny); err != nil {
 			ps.close()
+			if errors.Is(err, unix.E2BIG) {
+				return fmt.Errorf("listener %s takes no traffic in network namespace %d: agent sockets (namespaces x listeners) "+
+					"have a limit of %d; raise it with --max-parked (takes effect after `leno down`)", l.Name, s.cookie, d.objs.Parks.MaxEntries())
+			}
 			return fmt.Errorf("show the agent's socket to the kernel: %w", err)
 		}
 		ps.rows = append(ps.rows, rk)
@@ -280,8 +284,8 @@ func inNamespace(ns *os.File, fn func() error) error {
 	return <-done
 }
 
-// listenIn opens a listening socket on a loopback address of the namespace.
-func listenIn(ns *os.File, v6 bool) (l net.Listener, err error) {
+// listenIn opens a listening socket on a loopback address of the namespace, and says which cookie it has.
+func listenIn(ns *os.File, v6 bool) (l net.Listener, cookie uint64, err error) {
 	network, ip := "tcp4", netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	if v6 {
 		network, ip = "tcp6", netip.IPv6Loopback()
@@ -293,5 +297,41 @@ func listenIn(ns *os.File, v6 bool) (l net.Listener, err error) {
 		l, err = lc.Listen(context.Background(), network, netip.AddrPortFrom(ip, 0).String())
 		return err
 	})
-	return l, err
+	if err != nil {
+		return nil, 0, err
+	}
+	if cookie, err = cookieOf(l.(*net.TCPListener)); err != nil {
+		l.Close()
+		return nil, 0, err
+	}
+	return l, cookie, nil
+}
+
+func cookieOf(l *net.TCPListener) (cookie uint64, err error) {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	ctl := raw.Control(func(fd uintptr) { cookie, err = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_COOKIE) })
+	return cookie, errors.Join(ctl, err)
+}
+
+// clearParks removes the rows that an earlier agent left.
+func (d *Dataplane) clearParks() error {
+	var k kern.CParkKey
+	var v kern.CPark
+	var all []kern.CParkKey
+	it := d.objs.Parks.Iterate()
+	for it.Next(&k, &v) {
+		all = append(all, k)
+	}
+	if err := it.Err(); err != nil {
+		return fmt.Errorf("read the agent sockets of before: %w", err)
+	}
+	for i := range all {
+		if err := d.objs.Parks.Delete(&all[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("remove an agent socket of before: %w", err)
+		}
+	}
+	return nil
 }

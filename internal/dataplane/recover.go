@@ -98,24 +98,25 @@ func (d *Dataplane) recoverClusters(t *table.Tables, cfg *mesh.Config) error {
 			known[nameOf(id)] = id
 		}
 	}
-	rows, err := innerIDs(d.objs.Clusters)
+	names, err := marked[kern.CClusterName](d.objs.ClusterNames)
+	if err != nil {
+		return err
+	}
+	for id, name := range names {
+		if _, ok := known[name]; !ok {
+			delete(names, id) // gone from the configuration; Apply removes its row
+		}
+	}
+	rows, err := innerIDs(d.objs.Clusters, ids(names))
 	if err != nil {
 		return err
 	}
 	for id, inner := range rows {
-		var name kern.CClusterName
-		if err := d.objs.ClusterNames.Lookup(id, &name); err != nil {
-			return fmt.Errorf("read the name of cluster %d: %w", id, err)
-		}
-		cluster, ok := known[name]
-		if !ok {
-			continue // gone from the configuration; Apply removes its row
-		}
 		slots, err := recoverSlots(inner)
 		if err != nil {
 			return err
 		}
-		t.Clusters = append(t.Clusters, &table.Cluster{ID: id, Cluster: cluster, Slots: slots})
+		t.Clusters = append(t.Clusters, &table.Cluster{ID: id, Cluster: known[names[id]], Slots: slots})
 	}
 	sort.Slice(t.Clusters, func(i, j int) bool { return t.Clusters[i].ID < t.Clusters[j].ID })
 	return nil

@@ -6,12 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/leno-mesh/leno/internal/kern"
@@ -28,11 +25,12 @@ const (
 )
 
 // Run keeps the kernel half informed until ctx ends: the heartbeat, the local addresses, the agent's listeners in other
-// namespaces. Connects that need the agent are refused some seconds after it ended.
+// namespaces. Connects that need the agent are refused after it ended.
 func (d *Dataplane) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.beat(ctx) })
 	g.Go(func() error { return d.watchAddresses(ctx) })
+	g.Go(func() error { return d.watchCgroups(ctx) })
 	g.Go(func() error { return d.watchEvents(ctx) })
 	g.Go(func() error { return d.park(ctx) })
 	return g.Wait()
@@ -46,6 +44,10 @@ func (d *Dataplane) beat(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			// Connects that need the agent are refused from now on, and not only when the heartbeat has grown old.
+			if err := d.writeSettings(func(s *kern.CSettings) { s.HeartbeatNs = 0 }); err != nil {
+				return fmt.Errorf("end of the heartbeat: %w", err)
+			}
 			return nil
 		case <-tidy.C:
 			d.tidy()
@@ -55,63 +57,6 @@ func (d *Dataplane) beat(ctx context.Context) error {
 			}
 		}
 	}
-}
-
-// watchAddresses keeps `locals` equal to the addresses of the agent's namespace.
-func (d *Dataplane) watchAddresses(ctx context.Context) error {
-	changes := make(chan netlink.AddrUpdate, 64)
-	if err := netlink.AddrSubscribe(changes, ctx.Done()); err != nil {
-		return fmt.Errorf("watch local addresses: %w", err)
-	}
-	have := map[netip.Addr]bool{}
-	for {
-		if err := d.writeLocals(have); err != nil {
-			d.setMissing("local addresses", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case _, ok := <-changes:
-			if !ok {
-				return nil
-			}
-		}
-	}
-}
-
-// writeLocals reads the addresses and writes the difference to have.
-func (d *Dataplane) writeLocals(have map[netip.Addr]bool) error {
-	list, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
-	if err != nil {
-		return fmt.Errorf("list local addresses: %w", err)
-	}
-	now := map[netip.Addr]bool{}
-	for _, a := range list {
-		if ip, ok := netip.AddrFromSlice(a.IP); ok {
-			now[ip.Unmap()] = true
-		}
-	}
-	for ip := range now {
-		if have[ip] {
-			continue
-		}
-		k := kern.CLocalKey{Netns: d.netns, Addr: addr16(ip)}
-		if err := d.objs.Locals.Update(&k, uint8(1), ebpf.UpdateAny); err != nil {
-			return fmt.Errorf("write local address %s: %w", ip, err)
-		}
-		have[ip] = true
-	}
-	for ip := range have {
-		if now[ip] {
-			continue
-		}
-		k := kern.CLocalKey{Netns: d.netns, Addr: addr16(ip)}
-		if err := d.objs.Locals.Delete(&k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("remove local address %s: %w", ip, err)
-		}
-		delete(have, ip)
-	}
-	return nil
 }
 
 // watchEvents looks for namespaces at once when a connect found no agent listener in its own.
@@ -139,6 +84,11 @@ func (d *Dataplane) watchEvents(ctx context.Context) error {
 func (d *Dataplane) setMissing(what string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.noteMissing(what, err)
+}
+
+// noteMissing is setMissing for who holds the lock.
+func (d *Dataplane) noteMissing(what string, err error) {
 	if d.missing == nil {
 		d.missing = map[string]string{}
 	}

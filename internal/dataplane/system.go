@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +29,9 @@ func checkSystem(o *Options) error {
 	if os.Geteuid() != 0 {
 		return errors.New("the kernel half needs root: run leno as root")
 	}
+	if lack := missingCapabilities(); lack != "" {
+		return fmt.Errorf("the kernel half needs %s: add it to the unit's CapabilityBoundingSet=, or to the container's capabilities", lack)
+	}
 	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
 		return errors.New("this kernel has no BTF (/sys/kernel/btf/vmlinux): use one built with CONFIG_DEBUG_INFO_BTF=y")
 	}
@@ -41,6 +45,51 @@ func checkSystem(o *Options) error {
 	return ensureBPFFS(o.PinDir)
 }
 
+// capabilities that loading, attaching and entering namespaces need. CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON too.
+var capabilities = []struct {
+	bit  int
+	name string
+}{
+	{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, {unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE"},
+}
+
+// missingCapabilities names those that this process does not have.
+func missingCapabilities() string {
+	var data [2]unix.CapUserData
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&head, &data[0]); err != nil {
+		return "" // what is missing shows where it is used
+	}
+	var lack []string
+	for _, c := range capabilities {
+		if data[c.bit/32].Effective>>(c.bit%32)&1 == 0 {
+			lack = append(lack, c.name)
+		}
+	}
+	return strings.Join(lack, " and ")
+}
+
+// explainLoad says in one sentence why the kernel did not take the programs or maps, and what to do.
+func explainLoad(err error) error {
+	lockdown, _ := os.ReadFile("/sys/kernel/security/lockdown") // absent where the kernel knows no lockdown
+	var refused *ebpf.VerifierError
+	switch {
+	case strings.Contains(string(lockdown), "[confidentiality]"):
+		return fmt.Errorf("load the kernel half: this kernel is locked down for confidentiality, which forbids programs to read "+
+			"kernel memory: boot with lockdown=integrity, or use --tier=proxy: %w", err)
+	case errors.Is(err, unix.ENOMEM):
+		return fmt.Errorf("load the kernel half: no memory for its maps, which the agent's cgroup pays for: raise the limit "+
+			"(MemoryMax=, memory.max), or make them smaller with --max-listeners, --max-clusters, --max-endpoints and --max-flows: %w", err)
+	case errors.As(err, &refused):
+		return fmt.Errorf("load the kernel half: this kernel's verifier refuses it (needs Linux 6.1 or newer); please report it: %w", err)
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("load the kernel half: a security module (SELinux, seccomp) forbids bpf(2); look into the audit log and "+
+			"allow leno's domain bpf { map_create map_read map_write prog_load prog_run }: %w", err)
+	default:
+		return fmt.Errorf("load the kernel half (needs Linux 6.1 or newer with BTF): %w", err)
+	}
+}
+
 // CgroupMount finds where cgroup2 is mounted.
 func CgroupMount() (string, error) {
 	f, err := os.Open("/proc/self/mountinfo")
@@ -48,16 +97,34 @@ func CgroupMount() (string, error) {
 		return "", fmt.Errorf("look for the cgroup2 mount: %w", err)
 	}
 	defer f.Close()
-	s := bufio.NewScanner(f)
+	return cgroupMount(f)
+}
+
+// cgroupMount reads mountinfo. A mount of the whole hierarchy goes before one of a part of it.
+func cgroupMount(mountinfo io.Reader) (string, error) {
+	part := ""
+	s := bufio.NewScanner(mountinfo)
 	for s.Scan() {
 		// 36 35 98:0 /root /mount/point options - type source options (proc_pid_mountinfo(5))
 		before, after, ok := strings.Cut(s.Text(), " - ")
 		fields := strings.Fields(before)
-		if ok && len(fields) > 4 && strings.HasPrefix(after, "cgroup2 ") {
+		if !ok || len(fields) < 5 || !strings.HasPrefix(after, "cgroup2 ") {
+			continue
+		}
+		if fields[3] == "/" {
 			return fields[4], nil
 		}
+		if part == "" {
+			part = fields[4]
+		}
 	}
-	return "", errors.New("cgroup2 is not mounted (cgroup v1 only): mount it with `mount -t cgroup2 none /sys/fs/cgroup/unified`")
+	if err := s.Err(); err != nil {
+		return "", fmt.Errorf("look for the cgroup2 mount: %w", err)
+	}
+	if part == "" {
+		return "", errors.New("cgroup2 is not mounted (cgroup v1 only): mount it with `mount -t cgroup2 none /sys/fs/cgroup/unified`")
+	}
+	return part, nil
 }
 
 // ensureBPFFS mounts a bpffs at /sys/fs/bpf if the pins would not lie in one.
@@ -81,6 +148,10 @@ func ensureBPFFS(pinDir string) error {
 	if !strings.HasPrefix(pinDir, mount+"/") {
 		return fmt.Errorf("%s does not lie in a bpffs: choose a --pin-dir below %s", pinDir, mount)
 	}
+	if inode("/proc/self/ns/mnt") != inode("/proc/1/ns/mnt") {
+		// The mount, and with it all pins, would end with this namespace: a restart would open a gap around the policy.
+		return fmt.Errorf("no bpffs is mounted at %s, and leno sees private mounts only: mount it for the host (mount -t bpf bpf %s)", mount, mount)
+	}
 	if err := unix.Mount("bpf", mount, "bpf", 0, "mode=0700"); err != nil {
 		return fmt.Errorf("mount a bpffs at %s (mount -t bpf bpf %s): %w", mount, mount, err)
 	}
@@ -94,6 +165,13 @@ func (d *Dataplane) introduce() error {
 		return err
 	}
 	d.netns = cookie
+	// Before anybody takes us for alive: the sockets of an earlier agent are closed.
+	if err := d.clearParks(); err != nil {
+		return err
+	}
+	if err := d.writeLocals(); err != nil {
+		d.setMissing("local addresses", err) // Run looks again
+	}
 	if err := d.writeSettings(func(s *kern.CSettings) {
 		s.AgentNetns = cookie
 		s.AgentDeadNs = agentDeadNs

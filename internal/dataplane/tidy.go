@@ -17,9 +17,9 @@ import (
 const (
 	// tidyAtOnce bounds how many ids of a kind one round forgets: Apply waits for it.
 	tidyAtOnce = 128
-	// tidyParallel deletions share the kernel's waits for its readers (one is some milliseconds, kernel/bpf/syscall.c,
+	// rowsParallel calls share the kernel's waits for its readers (one is some milliseconds, kernel/bpf/syscall.c,
 	// maybe_wait_bpf_programs; arrays of maps have no batched delete).
-	tidyParallel = 32
+	rowsParallel = 64
 )
 
 // tidy removes the rows and counters of ids that have gone and have no open connection; then the ids are free.
@@ -38,11 +38,15 @@ func (d *Dataplane) tidy() {
 		return
 	}
 	errs := append(deleteRows(d.objs.Targets, idle.listeners), deleteRows(d.objs.Clusters, idle.clusters)...)
+	for _, err := range []error{mark(d.objs.TargetIds, ids(idle.listeners), uint32(0)),
+		mark(d.objs.ClusterNames, ids(idle.clusters), kern.CClusterName{})} {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("free ids: %w", err))
+		}
+	}
 	for _, k := range rows {
 		if idle.listeners[k.Listener] || idle.clusters[k.Cluster] || idle.endpoints[k.Endpoint] {
-			if err := d.objs.Flows.Delete(&k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-				errs = append(errs, fmt.Errorf("remove counters: %w", err))
-			}
+			errs = append(errs, d.foldRow(k, idle)...)
 		}
 	}
 	if errs != nil {
@@ -50,6 +54,35 @@ func (d *Dataplane) tidy() {
 		return
 	}
 	d.index.forget(idle)
+}
+
+// foldRow removes a row of counters whose ids have gone. What lives on keeps its sum, in a row that names only that, with
+// 0 for the rest: a cluster's total does not shrink when an endpoint goes.
+func (d *Dataplane) foldRow(k kern.CFlowKey, idle goneIDs) []error {
+	var f, sum kern.CFlow
+	if err := d.objs.Flows.LookupAndDelete(&k, &f); errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil
+	} else if err != nil {
+		return []error{fmt.Errorf("remove counters: %w", err)}
+	}
+	k.Endpoint = 0
+	if idle.listeners[k.Listener] {
+		k.Listener = 0
+	}
+	if idle.clusters[k.Cluster] {
+		k.Cluster = 0
+	}
+	if k == (kern.CFlowKey{}) {
+		return nil
+	}
+	if err := d.objs.Flows.Lookup(&k, &sum); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return []error{fmt.Errorf("read counters: %w", err)}
+	}
+	sumFlow(&sum, &f)
+	if err := d.objs.Flows.Update(&k, &sum, ebpf.UpdateAny); err != nil {
+		return []error{fmt.Errorf("keep counters: %w", err)}
+	}
+	return nil
 }
 
 // used lists the ids with open connections, and all rows of counters.
@@ -71,7 +104,7 @@ func (d *Dataplane) used() (goneIDs, []kern.CFlowKey) {
 func deleteRows(outer *ebpf.Map, ids map[uint32]bool) (errs []error) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	slots := make(chan struct{}, tidyParallel)
+	slots := make(chan struct{}, rowsParallel)
 	for id := range ids {
 		slots <- struct{}{}
 		all.Go(func() {
@@ -110,11 +143,11 @@ func (b busy) Endpoint(id uint32) bool {
 // findLeft learns which ids an earlier agent left in the kernel, and corrects the words of what is in flight: what its
 // proxy carried ended with it, and was not subtracted.
 func (d *Dataplane) findLeft() error {
-	targets, err := innerIDs(d.objs.Targets)
+	targets, err := marked[uint32](d.objs.TargetIds)
 	if err != nil {
 		return err
 	}
-	clusters, err := innerIDs(d.objs.Clusters)
+	clusters, err := marked[kern.CClusterName](d.objs.ClusterNames)
 	if err != nil {
 		return err
 	}
@@ -127,6 +160,9 @@ func (d *Dataplane) findLeft() error {
 		byCluster[k.Cluster] = append(byCluster[k.Cluster], k)
 		byEndpoint[k.Endpoint] = append(byEndpoint[k.Endpoint], k)
 	})
+	for _, m := range []map[uint32][]kern.CFlowKey{byListener, byCluster, byEndpoint} {
+		delete(m, 0) // stands for what has gone (foldRow)
+	}
 	d.index.found(append(ids(targets), ids(byListener)...), append(ids(clusters), ids(byCluster)...), ids(byEndpoint))
 	for id := range d.objs.ClusterActive.MaxEntries() {
 		d.correct(d.words.cluster(id), byCluster[id])

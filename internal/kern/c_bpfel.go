@@ -158,10 +158,11 @@ type CLocalKey struct {
 }
 
 type CPark struct {
-	_    structs.HostLayout
-	Addr CAddr
-	Port uint16
-	Pad  [3]uint16
+	_      structs.HostLayout
+	Addr   CAddr
+	Cookie uint64
+	Port   uint16
+	Pad    [3]uint16
 }
 
 type CParkKey struct {
@@ -189,14 +190,15 @@ const (
 )
 
 type CSettings struct {
-	_           structs.HostLayout
-	AgentNetns  uint64
-	HeartbeatNs uint64
-	AgentDeadNs uint64
-	AgentTgid   uint32
-	Layout      uint32
-	Levels      uint32
-	Pad         uint32
+	_            structs.HostLayout
+	AgentNetns   uint64
+	HeartbeatNs  uint64
+	AgentDeadNs  uint64
+	AgentStartNs uint64
+	AgentTgid    uint32
+	Layout       uint32
+	Levels       uint32
+	Pad          uint32
 }
 
 type CSlotFlag uint32
@@ -239,6 +241,7 @@ const (
 	CMapRingPos           = "ring_pos"
 	CMapScopes            = "scopes"
 	CMapSettings          = "settings"
+	CMapTargetIds         = "target_ids"
 	CMapTargets           = "targets"
 	CProgLenoConnect4     = "leno_connect4"
 	CProgLenoConnect6     = "leno_connect6"
@@ -326,6 +329,7 @@ type CMapSpecs struct {
 	RingPos        *ebpf.MapSpec `ebpf:"ring_pos"`
 	Scopes         *ebpf.MapSpec `ebpf:"scopes"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	TargetIds      *ebpf.MapSpec `ebpf:"target_ids"`
 	Targets        *ebpf.MapSpec `ebpf:"targets"`
 }
 
@@ -375,6 +379,7 @@ type CMaps struct {
 	RingPos        *ebpf.Map `ebpf:"ring_pos"`
 	Scopes         *ebpf.Map `ebpf:"scopes"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	TargetIds      *ebpf.Map `ebpf:"target_ids"`
 	Targets        *ebpf.Map `ebpf:"targets"`
 }
 
@@ -395,6 +400,7 @@ func (m *CMaps) Close() error {
 		m.RingPos,
 		m.Scopes,
 		m.Settings,
+		m.TargetIds,
 		m.Targets,
 	)
 }

@@ -91,8 +91,9 @@ type unitPark struct {
 		_  structs.HostLayout
 		Ip [16]uint8
 	}
-	Port uint16
-	Pad  [3]uint16
+	Cookie uint64
+	Port   uint16
+	Pad    [3]uint16
 }
 
 type unitParkKey struct {
@@ -103,14 +104,15 @@ type unitParkKey struct {
 }
 
 type unitSettings struct {
-	_           structs.HostLayout
-	AgentNetns  uint64
-	HeartbeatNs uint64
-	AgentDeadNs uint64
-	AgentTgid   uint32
-	Layout      uint32
-	Levels      uint32
-	Pad         uint32
+	_            structs.HostLayout
+	AgentNetns   uint64
+	HeartbeatNs  uint64
+	AgentDeadNs  uint64
+	AgentStartNs uint64
+	AgentTgid    uint32
+	Layout       uint32
+	Levels       uint32
+	Pad          uint32
 }
 
 type unitUnitAddr struct {
@@ -193,6 +195,7 @@ const (
 	unitMapRingPos          = "ring_pos"
 	unitMapScopes           = "scopes"
 	unitMapSettings         = "settings"
+	unitMapTargetIds        = "target_ids"
 	unitMapTargets          = "targets"
 	unitProgRunAddr         = "run_addr"
 	unitProgRunBelow        = "run_below"
@@ -277,6 +280,7 @@ type unitMapSpecs struct {
 	RingPos        *ebpf.MapSpec `ebpf:"ring_pos"`
 	Scopes         *ebpf.MapSpec `ebpf:"scopes"`
 	Settings       *ebpf.MapSpec `ebpf:"settings"`
+	TargetIds      *ebpf.MapSpec `ebpf:"target_ids"`
 	Targets        *ebpf.MapSpec `ebpf:"targets"`
 }
 
@@ -325,6 +329,7 @@ type unitMaps struct {
 	RingPos        *ebpf.Map `ebpf:"ring_pos"`
 	Scopes         *ebpf.Map `ebpf:"scopes"`
 	Settings       *ebpf.Map `ebpf:"settings"`
+	TargetIds      *ebpf.Map `ebpf:"target_ids"`
 	Targets        *ebpf.Map `ebpf:"targets"`
 }
 
@@ -345,6 +350,7 @@ func (m *unitMaps) Close() error {
 		m.RingPos,
 		m.Scopes,
 		m.Settings,
+		m.TargetIds,
 		m.Targets,
 	)
 }
