@@ -3,7 +3,6 @@
 package dataplane
 
 import (
-	"net/netip"
 	"sort"
 	"strings"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/leno-mesh/leno/internal/kern"
 	"github.com/leno-mesh/leno/internal/status"
+	"github.com/leno-mesh/leno/internal/table"
 	"github.com/leno-mesh/leno/internal/telemetry"
 )
 
@@ -53,7 +53,7 @@ func (d *Dataplane) Endpoints() []telemetry.Endpoint {
 		if !ok || !known {
 			return // left by an earlier agent, and not in the configuration any more
 		}
-		all = append(all, telemetry.Endpoint{Cluster: c, Address: addr,
+		all = append(all, telemetry.Endpoint{Cluster: c.Cluster, Address: addr,
 			CxTotal: f.Attempted, CxActive: active(f), CxConnectFail: failures(f),
 			RqTotal: f.Attempted, RqActive: active(f), RqSuccess: f.Closed, RqError: failures(f),
 			RqTimeout: f.Failed.Timedout, TxBytes: f.TxBytes, RxBytes: f.RxBytes})
@@ -64,13 +64,16 @@ func (d *Dataplane) Endpoints() []telemetry.Endpoint {
 // Collect implements telemetry.Source: the socket tier's share of Envoy's statistics, and what only the kernel knows.
 func (d *Dataplane) Collect(emit func(telemetry.Sample)) {
 	byCluster := map[string]*kern.CFlow{}
-	byListener := map[string]*kern.CFlow{}
+	byListener, byFilter := map[string]*kern.CFlow{}, map[string]*kern.CFlow{}
 	d.eachFlow(func(k kern.CFlowKey, f *kern.CFlow) {
 		if c, ok := d.index.cluster(k.Cluster); ok {
-			addFlow(byCluster, c.Name, f)
+			addFlow(byCluster, c.StatName, f)
 		}
 		if l, ok := d.index.listener(k.Listener); ok {
-			addFlow(byListener, statAddress(l.Address), f)
+			addFlow(byListener, statName(l), f)
+			if l.TCPStatPrefix != "" {
+				addFlow(byFilter, l.TCPStatPrefix, f)
+			}
 		}
 	})
 	for name, f := range byCluster {
@@ -82,6 +85,13 @@ func (d *Dataplane) Collect(emit func(telemetry.Sample)) {
 		e.counter("downstream_cx_destroy", f.Closed+failures(f))
 		e.gauge("downstream_cx_active", active(f))
 		e.histogram("downstream_cx_length_ms", f.LifetimeMs[:], f.LifetimeMsSum)
+	}
+	for prefix, f := range byFilter {
+		e := emitter{emit, "tcp", "envoy.tcp_prefix", prefix}
+		e.counter("downstream_cx_total", f.Attempted)
+		// What the program sends is what a proxy would have received from it.
+		e.counter("downstream_cx_rx_bytes_total", f.TxBytes)
+		e.counter("downstream_cx_tx_bytes_total", f.RxBytes)
 	}
 	d.collectCounters(emit)
 }
@@ -173,8 +183,13 @@ func (e emitter) histogram(leaf string, buckets []uint32, sum uint64) {
 	e.emit(s)
 }
 
-// statAddress is an address as Envoy writes it into statistics.
-func statAddress(a netip.AddrPort) string { return strings.ReplaceAll(a.String(), ":", "_") }
+// statName is a listener's name in statistics: its prefix, else its address as Envoy writes it there.
+func statName(l *table.Listener) string {
+	if l.StatPrefix != "" {
+		return l.StatPrefix
+	}
+	return strings.ReplaceAll(l.Address.String(), ":", "_")
+}
 
 // counterNames are the words of enum counter: what, and why.
 var counterNames = map[kern.CCounter][2]string{

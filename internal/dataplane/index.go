@@ -178,13 +178,11 @@ func (x *index) listener(id uint32) (l *table.Listener, ok bool) {
 	return l, ok
 }
 
-func (x *index) cluster(id uint32) (mesh.ClusterID, bool) {
+func (x *index) cluster(id uint32) (c *table.Cluster, ok bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	if c, ok := x.clusters[id]; ok {
-		return c.Cluster, true
-	}
-	return mesh.ClusterID{}, false
+	c, ok = x.clusters[id]
+	return c, ok
 }
 
 func (x *index) endpoint(id uint32) (netip.AddrPort, bool) {

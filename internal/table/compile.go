@@ -205,7 +205,7 @@ func (c *compiler) cluster(sc *mesh.Scope, name string) *Cluster {
 }
 
 func (c *compiler) newCluster(id mesh.ClusterID, m *mesh.Cluster, hosts *mesh.HostSet) *Cluster {
-	row := &Cluster{ID: c.clusters.of(id), Cluster: id, MaxConnections: m.Breakers.MaxConnections,
+	row := &Cluster{ID: c.clusters.of(id), Cluster: id, StatName: m.StatName(), MaxConnections: m.Breakers.MaxConnections,
 		ConnectTimeoutMS: uint32(min(m.ConnectTimeout.Milliseconds(), 1<<31-1))}
 	if m.Tombstone != "" {
 		row.Tombstone = true
@@ -226,7 +226,7 @@ func (c *compiler) newCluster(id mesh.ClusterID, m *mesh.Cluster, hosts *mesh.Ho
 }
 
 func sameCluster(a, b *Cluster) bool {
-	return a.ID == b.ID && a.Cluster == b.Cluster && a.Balance == b.Balance && a.Choices == b.Choices &&
+	return a.ID == b.ID && a.Cluster == b.Cluster && a.StatName == b.StatName && a.Balance == b.Balance && a.Choices == b.Choices &&
 		a.Tombstone == b.Tombstone && a.MaxConnections == b.MaxConnections && a.ConnectTimeoutMS == b.ConnectTimeoutMS &&
 		slices.Equal(a.Slots, b.Slots)
 }

@@ -86,6 +86,7 @@ const (
 type Cluster struct {
 	ID             uint32
 	Cluster        mesh.ClusterID
+	StatName       string // in statistics
 	Balance        Balance
 	Choices        uint32
 	Tombstone      bool

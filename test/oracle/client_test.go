@@ -192,9 +192,11 @@ func (p *player) once(st step) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		p.mu.Lock()
-		p.dials[st.to]++
-		p.mu.Unlock()
+		if !st.unowned {
+			p.mu.Lock()
+			p.dials[st.to]++
+			p.mu.Unlock()
+		}
 		c, err := net.DialTimeout("tcp", net.JoinHostPort(st.address, strconv.Itoa(port)), patience)
 		if err != nil {
 			return "< " + outcome(err) + "\n", nil

@@ -37,7 +37,7 @@ type step struct {
 type exchange struct {
 	to, address            string
 	tcp, stats, raw        bool
-	keep, fresh            bool
+	keep, fresh, unowned   bool
 	times, parallel        int
 	answers                int
 	random, countConns     bool
@@ -184,6 +184,8 @@ func (e *exchange) read(options map[string]string) error {
 			e.keep = true
 		case "fresh":
 			e.fresh = true
+		case "unowned":
+			e.unowned = true
 		case "random":
 			e.random = true
 		case "connections":
