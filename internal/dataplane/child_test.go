@@ -37,6 +37,8 @@ type order struct {
 	FD    int
 	V6    bool
 	Flags int // of socket
+	Type  int // of socket; 0: SOCK_STREAM
+	Proto int // of socket; of set and get: the option of TCP
 	Addr  netip.AddrPort
 	Name  string
 	Value int
@@ -76,7 +78,10 @@ func (o order) do() (a answer, err error) {
 		if o.V6 {
 			family = unix.AF_INET6
 		}
-		a.FD, err = unix.Socket(family, unix.SOCK_STREAM|o.Flags, 0)
+		if o.Type == 0 {
+			o.Type = unix.SOCK_STREAM
+		}
+		a.FD, err = unix.Socket(family, o.Type|o.Flags, o.Proto)
 	case "bind":
 		err = unix.Bind(o.FD, sockaddr(o.V6, o.Addr))
 	case "device":
@@ -101,9 +106,9 @@ func (o order) do() (a answer, err error) {
 	case "close":
 		err = unix.Close(o.FD)
 	case "set":
-		err = unix.SetsockoptInt(o.FD, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, o.Value)
+		err = unix.SetsockoptInt(o.FD, unix.IPPROTO_TCP, o.Proto, o.Value)
 	case "get":
-		a.Value, err = unix.GetsockoptInt(o.FD, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+		a.Value, err = unix.GetsockoptInt(o.FD, unix.IPPROTO_TCP, o.Proto)
 	default:
 		err = fmt.Errorf("unknown order %q", o.Op)
 	}
@@ -162,9 +167,11 @@ func addrPort(s unix.Sockaddr) netip.AddrPort {
 
 // client is a process in a managed cgroup, seen from the test.
 type client struct {
-	t   *testing.T
-	in  *json.Encoder
-	out *json.Decoder
+	t    *testing.T
+	in   *json.Encoder
+	out  *json.Decoder
+	pid  int
+	stop func() // ends the process and waits for it; may be called again
 }
 
 // startClient starts one in a cgroup and, unless ns is nil, in that network namespace.
@@ -207,8 +214,9 @@ func startClient(t *testing.T, cgroup string, ns *os.File) *client {
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stdin.Close(); <-ended })
-	return &client{t, json.NewEncoder(stdin), json.NewDecoder(io.Reader(stdout))}
+	stop := func() { stdin.Close(); <-ended }
+	t.Cleanup(stop)
+	return &client{t, json.NewEncoder(stdin), json.NewDecoder(io.Reader(stdout)), cmd.Process.Pid, stop}
 }
 
 func (c *client) do(o order) answer {

@@ -277,10 +277,10 @@ func TestUserTimeout(t *testing.T) {
 		for _, addr := range []string{"10.1.2.3:80", "10.1.2.3:81"} {
 			fd := cl.socket(false)
 			if own != 0 {
-				cl.must(order{Op: "set", FD: fd, Value: own})
+				cl.must(order{Op: "set", FD: fd, Proto: unix.TCP_USER_TIMEOUT, Value: own})
 			}
 			cl.connect(fd, addr)
-			if got := cl.must(order{Op: "get", FD: fd}).Value; got != own {
+			if got := cl.must(order{Op: "get", FD: fd, Proto: unix.TCP_USER_TIMEOUT}).Value; got != own {
 				t.Errorf("%s: TCP_USER_TIMEOUT is %d after the connect, was %d", addr, got, own)
 			}
 			cl.close(fd)

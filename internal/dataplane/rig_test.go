@@ -4,6 +4,7 @@ package dataplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -40,9 +41,12 @@ func newRig(t *testing.T, o Options) *rig {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: it loads programs into the kernel")
 	}
-	root, err := CgroupMount()
-	if err != nil {
-		t.Fatal(err)
+	root := o.CgroupRoot
+	if root == "" {
+		var err error
+		if root, err = CgroupMount(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	name := fmt.Sprintf("leno-test-%d-%d", os.Getpid(), rigs.Add(1))
 	r := &rig{t: t, o: o, root: root, cgroup: "/" + name}
@@ -51,14 +55,19 @@ func newRig(t *testing.T, o Options) *rig {
 	if err := os.Mkdir(filepath.Join(root, name), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		// Processes leave a cgroup some time after they were waited for.
-		eventually(t, "the cgroup's removal", func() bool { return os.Remove(filepath.Join(root, name)) == nil })
-	})
+	t.Cleanup(r.removeCgroup)
 	r.open()
 	t.Cleanup(r.remove)
 	r.tables.Scopes = []*table.Scope{{ID: 1, Cgroup: r.cgroup}}
 	return r
+}
+
+func (r *rig) removeCgroup() {
+	// Processes leave a cgroup some time after they were waited for.
+	eventually(r.t, "the cgroup's removal", func() bool {
+		err := os.Remove(filepath.Join(r.root, r.cgroup))
+		return err == nil || errors.Is(err, os.ErrNotExist)
+	})
 }
 
 type testWriter struct{ t *testing.T }
@@ -134,7 +143,7 @@ func (r *rig) listener(addr string, shares ...table.Share) *table.Listener {
 // cluster adds a cluster of these endpoints and returns a share of weight 1. Endpoint ids go on from cluster to cluster.
 func (r *rig) cluster(name string, addrs ...netip.AddrPort) (*table.Cluster, table.Share) {
 	c := &table.Cluster{ID: uint32(len(r.tables.Clusters) + 1), Cluster: mesh.ClusterID{Scope: r.cgroup, Name: name},
-		MaxConnections: 1024, ConnectTimeoutMS: 5000}
+		MaxConnections: 1024, ConnectTimeoutMS: 5000, StatName: name}
 	first := uint32(1)
 	for _, o := range r.tables.Clusters {
 		first += uint32(len(o.Slots))
