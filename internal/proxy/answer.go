@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -30,7 +31,7 @@ func (x *exchange) answer(l *leg) {
 		x.respond(l)
 	case errors.Is(err, errCut):
 		x.timedOut()
-	case errors.As(err, new(*http1.Error)):
+	case errors.As(err, new(*http1.Error)) || errors.Is(err, io.ErrUnexpectedEOF):
 		x.cluster.stats.cxProtocolError.Add(1)
 		x.failed(l.pool.host, protocolError)
 	default:
@@ -156,6 +157,7 @@ func (x *exchange) passBody(l *leg) bool {
 				x.cluster.stats.cxProtocolError.Add(1)
 			}
 			x.charge()
+			_ = x.flush() // what came before, as with Envoy
 			return false
 		}
 		x.live()
@@ -213,7 +215,7 @@ func (x *exchange) flush() error {
 	return err
 }
 
-// reply answers the request ourselves (Envoy: a local reply). change may add fields.
+// reply answers the request ourselves (Envoy: a local reply). change may add fields, and so may the route, if one was met.
 func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 	x.stopSide()
 	x.endLeg(false)
@@ -224,14 +226,18 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 	c := x.c
 	var h http1.Header
 	h.Response = true
-	if body != "" {
-		h.Set("content-length", strconv.Itoa(len(body)))
-		h.Set("content-type", "text/plain")
-	} else if status != 204 && status != 304 {
-		h.Set("content-length", "0")
-	}
 	if change != nil {
 		change(&h)
+	}
+	x.responseOps(&h)
+	switch {
+	case body != "":
+		h.Set("content-length", strconv.Itoa(len(body)))
+		if !h.Has("content-type") {
+			h.Set("content-type", "text/plain")
+		}
+	case status != 204 && status != 304 && c.req.Method != "HEAD":
+		h.Set("content-length", "0")
 	}
 	x.head(status, &h, http1.None)
 	if c.req.Method != "HEAD" && status != 204 && status != 304 {
@@ -256,7 +262,6 @@ func (x *exchange) failed(h *host, why failure) {
 		if why == overflow {
 			h.Set("x-envoy-overloaded", "true")
 		}
-		x.responseOps(h)
 	})
 }
 
@@ -278,7 +283,7 @@ func (x *exchange) timedOut() {
 		}
 		x.reply(status, "stream timeout", nil)
 	case answerOverdue:
-		x.reply(504, "upstream request timeout", x.responseOps)
+		x.reply(504, "upstream request timeout", nil)
 	default:
 		x.stopSide()
 		x.endLeg(false)

@@ -41,6 +41,7 @@ func (x *exchange) serve() {
 		x.finished()
 	}
 	x.sanitize()
+	x.findRoute()
 	if r.Upgrade != "" && !x.upgradable() {
 		x.reply(403, "", nil)
 		return
@@ -57,9 +58,9 @@ func (x *exchange) upgradable() bool {
 	return false
 }
 
-// route finds what the configuration wants for the request, and does it.
-func (x *exchange) route() {
-	v, stats := x.c.v, x.c.v.http
+// findRoute looks up what the configuration wants for the request.
+func (x *exchange) findRoute() {
+	v := x.c.v
 	table := v.inline
 	if table == nil {
 		table = x.c.p.state.Load().routes[routesKey{v.scope, x.c.config.RDS}]
@@ -67,6 +68,11 @@ func (x *exchange) route() {
 	if table != nil {
 		x.match = table.match(&x.c.req)
 	}
+}
+
+// route does what the route says.
+func (x *exchange) route() {
+	stats := x.c.v.http
 	switch r := x.match.route; {
 	case r == nil:
 		stats.noRoute.Add(1)
@@ -92,7 +98,6 @@ func (x *exchange) redirect(status int, body string, to *mesh.Redirect) {
 		if status == 201 || status/100 == 3 {
 			h.Set("location", location)
 		}
-		x.responseOps(h)
 	})
 }
 
@@ -119,7 +124,7 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	if target == nil {
 		x.cluster.stats.cxNoneHealthy.Add(1)
 		x.cluster.stats.answered(503)
-		x.reply(503, "no healthy upstream", x.responseOps)
+		x.reply(503, "no healthy upstream", nil)
 		return
 	}
 	h := x.cluster.host(target.Address)

@@ -312,11 +312,14 @@ func (p *player) finish(b *strings.Builder, m *message, method string) {
 	}
 }
 
+// unescape turns the escapes of raw texts into bytes.
+var unescape = strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t", `\0`, "\x00", `\xff`, "\xff", `\\`, `\`)
+
 // request turns the text of a step into the head and the body to send.
 func (st *step) request() (head, body string) {
 	if st.raw {
 		text := strings.ReplaceAll(st.text, "\n", "\r\n")
-		return strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t", `\0`, "\x00", `\xff`, "\xff").Replace(text), ""
+		return unescape.Replace(text), ""
 	}
 	head, body, _ = strings.Cut(st.text, "\n\n")
 	head = strings.TrimRight(head, "\n")

@@ -186,6 +186,7 @@ type answer struct {
 	chunked, close, early  bool
 	reset, hangup          bool
 	cut, bare              bool
+	raw                    *string
 }
 
 func parseAnswer(text string) (answer, error) {
@@ -231,6 +232,9 @@ func parseAnswer(text string) (answer, error) {
 			a.cut = true
 		case "bare":
 			a.bare = true
+		case "raw":
+			text := unescape.Replace(strings.ReplaceAll(value, "%3b", ";"))
+			a.raw = &text
 		default:
 			err = errors.New("unknown word")
 		}
@@ -250,6 +254,10 @@ func (a *answer) write(c *net.TCPConn, method string) bool {
 		c.SetLinger(0)
 	}
 	if a.reset || a.hangup {
+		return false
+	}
+	if a.raw != nil {
+		io.WriteString(c, *a.raw)
 		return false
 	}
 	for _, i := range a.interim {

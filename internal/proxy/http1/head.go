@@ -59,7 +59,7 @@ var methods = map[string]bool{"ACL": true, "BIND": true, "CHECKOUT": true, "CONN
 // fields. With read false only what is buffered is looked at (ErrWait if that is not a whole head). Errors are *Error for
 // what the client did wrong, io.EOF for an end before the first byte, or the source's.
 func (r *Reader) ReadRequest(m *Request, limit, fields int, read bool) error {
-	block, err := r.head(limit, checkRequestLine, read)
+	block, err := r.head(limit, checkRequestLine, read, true)
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (m *Request) takeTarget(target string, connect bool) error {
 		}
 		m.Header.Set("host", target)
 		return nil
-	case target[0] == '/' || target == "*" && m.Method == "OPTIONS":
+	case target[0] == '/' || target[0] == '*' && m.Method == "OPTIONS":
 		m.Path = target
 		return nil
 	case target[0] == '*':
@@ -253,13 +253,15 @@ func (m *Request) takeTarget(target string, connect bool) error {
 	if i := strings.IndexAny(rest, "/?"); i >= 0 {
 		host, path = rest[:i], rest[i:]
 	}
-	if u, err := url.Parse("http://" + host); err != nil || u.Host == "" || len(u.Port()) > 5 {
+	u, err := url.Parse("http://" + host)
+	if err != nil || u.Host == "" {
 		return bad("host of target %q", target)
-	} else if port, err := strconv.Atoi(u.Port()); u.Port() != "" && (err != nil || port > 65535) {
+	}
+	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil {
 		return bad("port of target %q", target)
 	}
 	m.Path = path
-	m.Header.Set("host", host)
+	m.Header.Set("host", u.Host) // without a user
 	return nil
 }
 
@@ -387,7 +389,7 @@ const (
 // ReadResponse reads the next head into m, which keeps its memory. request is the method that it answers. Errors are
 // *Error for what the server did wrong, io.EOF for an end before the first byte, or the source's.
 func (r *Reader) ReadResponse(m *Response, request string) error {
-	block, err := r.head(maxResponseHead, checkStatusLine, true)
+	block, err := r.head(maxResponseHead, checkStatusLine, true, false)
 	if err != nil {
 		return err
 	}

@@ -93,10 +93,11 @@ func (r *Reader) Fill(want int) error {
 func (r *Reader) discard(n int) { r.r += n }
 
 // head returns the bytes of the next head, start line to empty line, without consuming them. check sees the first byte
-// and the start line as soon as they are there, so that what is no HTTP is answered without waiting for more.
-func (r *Reader) head(limit int, check func(line []byte, whole bool) error, read bool) ([]byte, error) {
+// and the start line as soon as they are there, so that what is no HTTP is answered without waiting for more. With skip empty
+// lines before the start line are passed over (RFC 9112 section 2.2).
+func (r *Reader) head(limit int, check func(line []byte, whole bool) error, read, skip bool) ([]byte, error) {
 	for {
-		block, err := r.scan(limit, check)
+		block, err := r.scan(limit, check, skip)
 		if block != nil || err != nil {
 			return block, err
 		}
@@ -112,9 +113,9 @@ func (r *Reader) head(limit int, check func(line []byte, whole bool) error, read
 	}
 }
 
-func (r *Reader) scan(limit int, check func([]byte, bool) error) ([]byte, error) {
+func (r *Reader) scan(limit int, check func([]byte, bool) error, skip bool) ([]byte, error) {
 	for !r.started && r.r < r.w {
-		if c := r.buf[r.r]; c == '\r' || c == '\n' {
+		if c := r.buf[r.r]; skip && (c == '\r' || c == '\n') {
 			r.r++
 			continue
 		}
