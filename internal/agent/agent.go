@@ -147,7 +147,10 @@ func (a *Agent) openKernel() error {
 		a.kernel = k
 		return nil
 	}
-	if a.o.Tier != table.ModeProxy || errors.Is(err, dataplane.ErrInUse) {
+	if errors.Is(err, dataplane.ErrInUse) {
+		return err // also without the kernel: two agents would fight for the same addresses
+	}
+	if a.o.Tier != table.ModeProxy {
 		return fmt.Errorf("%w (leno run --tier=proxy goes on without the kernel)", err)
 	}
 	a.kernelOff = err.Error()

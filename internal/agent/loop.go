@@ -9,8 +9,9 @@ import (
 	"github.com/leno-mesh/leno/internal/table"
 )
 
-// retryKernel is how soon tables that the kernel did not take are tried again.
-const retryKernel = time.Second
+// retryAfter is how soon tables that the kernel did not take, and addresses that could not be bound (at boot, before the
+// network is up), are tried again.
+const retryAfter = time.Second
 
 // loop is the only place that compiles and applies. Its input is latest-wins: a burst of changes costs one round.
 func (a *Agent) loop(ctx context.Context) error {
@@ -25,7 +26,7 @@ func (a *Agent) loop(ctx context.Context) error {
 		case <-retry.C:
 		}
 		if !a.round() {
-			retry.Reset(retryKernel)
+			retry.Reset(retryAfter)
 		}
 	}
 }
@@ -54,7 +55,7 @@ func (a *Agent) round() bool {
 	a.current = next
 	a.mu.Unlock()
 	a.report(before, next)
-	return err == nil
+	return err == nil && len(next.bindErrors) == 0
 }
 
 // compile replaces next.tables by those for next's configuration and hosts.
@@ -104,6 +105,9 @@ func (a *Agent) report(before, now current) {
 	}
 	if now.live && !before.live {
 		log.Info("configuration is in force", "scopes", len(now.config.Scopes), "listeners", len(now.tables.Listeners))
+		if err := notifyReady(); err != nil {
+			log.Error("the service manager is not told that leno is ready", "err", err)
+		}
 	}
 	if before.config == now.config {
 		return

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,9 +23,15 @@ import (
 const childArg = "@client"
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == childArg {
-		serveClient()
-		os.Exit(0)
+	if len(os.Args) > 1 {
+		children := map[string]func([]string) error{childArg: serveClient, jailArg: jail, agentArg: agent}
+		if run := children[os.Args[1]]; run != nil {
+			if err := run(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
 	}
 	os.Exit(m.Run())
 }
@@ -53,20 +58,19 @@ type answer struct {
 	Local netip.AddrPort
 }
 
-func serveClient() {
+func serveClient([]string) error {
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
 		var o order
 		if in.Decode(&o) != nil {
-			return // the parent has gone
+			return nil // the parent has gone
 		}
 		a, err := o.do()
 		if err != nil && !errors.As(err, &a.Errno) {
-			fmt.Fprintln(os.Stderr, "client:", err)
-			os.Exit(1)
+			return fmt.Errorf("client: %w", err)
 		}
 		if out.Encode(a) != nil {
-			return
+			return nil // likewise
 		}
 	}
 }
@@ -195,21 +199,22 @@ func startClient(t *testing.T, cgroup string, ns *os.File) *client {
 	}
 	started := make(chan error)
 	ended := make(chan struct{})
-	go func() {
-		// The child is born in this thread's namespace, and dies with this thread.
-		runtime.LockOSThread()
-		if ns != nil {
-			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-				started <- err
-				return
-			}
-		}
+	run := func() error {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
 			_ = cmd.Wait() // it ends when its input does; what it answered is what counts
 		}
-		close(ended)
+		return nil
+	}
+	go func() {
+		defer close(ended)
+		// The child is born in this thread's namespace, and dies with this thread.
+		if ns == nil {
+			_ = onThread(run) // returns what it sent
+		} else if err := inNamespace(ns, run); err != nil {
+			started <- err
+		}
 	}()
 	if err := <-started; err != nil {
 		t.Fatal(err)

@@ -106,7 +106,7 @@ func (d *Dataplane) explainAttach(cgroup string, h hook, err error) error {
 		}
 	}
 	if who == nil {
-		return fmt.Errorf("attach %s to cgroup %s: %w: CAP_NET_ADMIN and CAP_BPF are needed", h.name, cgroup, err)
+		return fmt.Errorf("attach %s to cgroup %s: %w: a security module (SELinux, seccomp) forbids it", h.name, cgroup, err)
 	}
 	return fmt.Errorf("attach %s to cgroup %s: %s was attached in a way that allows no other program: detach it "+
 		"(bpftool cgroup detach), or manage another cgroup with --cgroup: %w", h.name, cgroup, strings.Join(who, ", "), err)

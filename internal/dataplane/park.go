@@ -270,16 +270,28 @@ func openNamespace(path string) (namespace, error) {
 	return s, err
 }
 
-// inNamespace runs fn on a thread inside the namespace; the thread ends with it, so that it never serves anybody else.
+// inNamespace runs fn on a thread inside the namespace.
 func inNamespace(ns *os.File, fn func() error) error {
+	return onThread(func() error {
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter the network namespace: %w", err)
+		}
+		return fn()
+	})
+}
+
+// onThread runs fn on a thread that ends with it, so that it never serves anybody else. It is never the process's first
+// thread: that one does not end, and /proc/self shows its namespaces as the process's.
+func onThread(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the runtime ends the thread with this goroutine
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("enter the network namespace: %w", err)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			done <- onThread(fn) // elsewhere, since this thread is taken
+			runtime.UnlockOSThread()
 			return
 		}
-		done <- fn()
+		done <- fn() // never unlocked: the runtime ends the thread with this goroutine
 	}()
 	return <-done
 }

@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync/atomic"
 	"testing"
 
@@ -211,35 +210,30 @@ func answerAll(l net.Listener, name string) {
 	}
 }
 
+func loopbackUp() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(lo)
+}
+
 // newNamespace makes a network namespace with loopback up. It lives as long as the file.
-func newNamespace(t *testing.T) *os.File {
+func newNamespace(t *testing.T) (ns *os.File) {
 	t.Helper()
-	type result struct {
-		f   *os.File
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	err := onThread(func() (err error) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- result{nil, err}
-			return
+			return err
 		}
-		lo, err := netlink.LinkByName("lo")
-		if err == nil {
-			err = netlink.LinkSetUp(lo)
+		if err := loopbackUp(); err != nil {
+			return err
 		}
-		if err != nil {
-			done <- result{nil, err}
-			return
-		}
-		f, err := os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()))
-		done <- result{f, err}
-	}()
-	r := <-done
-	if r.err != nil {
-		t.Fatal(r.err)
+		ns, err = os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.f.Close() })
-	return r.f
+	t.Cleanup(func() { ns.Close() })
+	return ns
 }

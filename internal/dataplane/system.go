@@ -45,12 +45,13 @@ func checkSystem(o *Options) error {
 	return ensureBPFFS(o.PinDir)
 }
 
-// capabilities that loading, attaching and entering namespaces need. CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON too.
+// capabilities that loading, attaching, entering namespaces and finding those of other users' programs need.
+// CAP_SYS_ADMIN stands for CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN too (kernel/bpf/syscall.c).
 var capabilities = []struct {
 	bit  int
 	name string
 }{
-	{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, {unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE"},
+	{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}, {unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE"},
 }
 
 // missingCapabilities names those that this process does not have.
