@@ -112,6 +112,7 @@ func (x *exchange) respond(l *leg) {
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
 	if !whole {
+		x.charge()
 		x.broken = true
 		return
 	}
@@ -156,13 +157,13 @@ func (x *exchange) passBody(l *leg) bool {
 			if errors.As(err, new(*http1.Error)) {
 				x.cluster.stats.cxProtocolError.Add(1)
 			}
-			x.charge()
 			_ = x.flush() // what came before, as with Envoy
 			return false
 		}
 		x.live()
 		x.patience(&x.c.write, 0)
 		if x.c.out.piece(piece, last) != nil {
+			x.unwritten()
 			return false
 		}
 	}
@@ -209,10 +210,17 @@ func (x *exchange) flush() error {
 	x.patience(&x.c.write, 0)
 	err := x.c.out.flush()
 	if err != nil {
-		x.broken = true
-		x.c.v.http.rqGone.Add(1)
+		x.unwritten()
 	}
 	return err
+}
+
+// unwritten notes that the client takes no more, unless it is known why.
+func (x *exchange) unwritten() {
+	x.broken = true
+	if x.cause.CompareAndSwap(running, clientLeft) {
+		x.c.v.http.rqGone.Add(1)
+	}
 }
 
 // reply answers the request ourselves (Envoy: a local reply). change may add fields, and so may the route, if one was met.
