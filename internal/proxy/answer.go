@@ -71,7 +71,7 @@ func (x *exchange) wait(l *leg, read func() error) error {
 	if !timedOut(err) {
 		return err
 	}
-	l.read.at = time.Time{}
+	l.read.passed()
 	if x.overdue() {
 		return errCut
 	}

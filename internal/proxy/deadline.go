@@ -38,6 +38,9 @@ func (d *deadline) move(t time.Time) {
 	_ = d.set(t)
 }
 
+// passed says that the deadline has come, or that somebody else has moved it: the next want sets it anew.
+func (d *deadline) passed() { d.at = past }
+
 // past makes reads and writes return at once.
 var past = time.Unix(1, 0)
 

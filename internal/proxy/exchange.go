@@ -152,7 +152,7 @@ func (x *exchange) writeExpired() bool {
 	if x.overdue() {
 		return true
 	}
-	x.c.write.at = time.Time{}
+	x.c.write.passed()
 	x.patience(&x.c.write, 0)
 	return false
 }
@@ -163,7 +163,7 @@ func (x *exchange) legExpired() bool {
 		return true
 	}
 	l := x.leg.Load()
-	l.write.at = time.Time{}
+	l.write.passed()
 	x.patience(&l.write, 0)
 	return x.ending() // cut and stopSide move deadlines, too
 }
@@ -202,13 +202,13 @@ func (x *exchange) stopSide() {
 // watch waits for the client to leave. A client that sends its next request is not watched any more.
 func (x *exchange) watch() {
 	c := x.c
-	for len(c.in.Buffered()) == 0 {
+	for len(c.in.Buffered()) == 0 && !x.stopping.Load() {
 		err := c.in.Fill(0)
 		switch {
-		case err == nil || x.stopping.Load():
+		case err == nil:
 			return
 		case timedOut(err):
-			_ = c.conn.SetReadDeadline(time.Time{}) // it was an old one
+			_ = c.conn.SetReadDeadline(time.Time{}) // an old one, or stopSide's: then stopping is set by now
 		default:
 			x.c.v.http.rqGone.Add(1)
 			x.cut(clientLeft)
@@ -220,7 +220,7 @@ func (x *exchange) watch() {
 // next is the body's next piece; the second goroutine waits for it. ok is false when there is none and will be none.
 func (x *exchange) next() (piece []byte, last, ok bool) {
 	c := x.c
-	for {
+	for !x.ending() {
 		piece, last, err := c.body.Next(true)
 		switch {
 		case err == nil:
@@ -230,10 +230,7 @@ func (x *exchange) next() (piece []byte, last, ok bool) {
 			}
 			return piece, last, true
 		case timedOut(err):
-			if x.ending() {
-				return nil, false, false
-			}
-			_ = c.conn.SetReadDeadline(time.Time{}) // it was an old one
+			_ = c.conn.SetReadDeadline(time.Time{}) // an old one, or stopSide's: then stopping is set by now
 			continue
 		case errors.As(err, new(*http1.Error)):
 			c.v.http.cxProtocolError.Add(1)
@@ -244,6 +241,7 @@ func (x *exchange) next() (piece []byte, last, ok bool) {
 		}
 		return nil, false, false
 	}
+	return nil, false, false
 }
 
 // gather reads the body into memory while there is no leg yet, and then watches the client.

@@ -158,7 +158,7 @@ func (c *httpConn) await() error {
 		if !timedOut(err) {
 			return err
 		}
-		c.read.at = time.Time{} // it has passed, or retire moved it
+		c.read.passed() // it has passed, or retire moved it
 		switch now := time.Now(); {
 		case due.IsZero() || now.Before(due):
 		case c.used && !c.closing && c.config.DrainTimeout > 0:

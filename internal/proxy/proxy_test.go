@@ -56,6 +56,28 @@ func TestClientThatLeavesCancelsItsRequest(t *testing.T) {
 	}
 }
 
+func TestSlowAnswersWithoutAnyTimeout(t *testing.T) {
+	s := newServer(t, func(w http.ResponseWriter, q *http.Request) {
+		io.Copy(io.Discard, q.Body)
+		time.Sleep(3 * watchAfter) // so that the client is watched meanwhile
+		io.WriteString(w, "slow")
+		http.NewResponseController(w).Flush()
+		time.Sleep(3 * watchAfter)
+		io.WriteString(w, " and steady")
+	})
+	r, at := newRig(t, time.Second), freeAddress(t)
+	r.update(&mesh.Scope{Listeners: []*mesh.Listener{routeTo(at, "blue")}, Clusters: []*mesh.Cluster{clusterOf("blue", s.address)}})
+	c := dial(t, at)
+	for range 3 {
+		c.send(get)
+		c.want(200, "slow and steady")
+		c.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\nabc")
+		time.Sleep(3 * watchAfter) // so that the rest is read by the second goroutine
+		c.send("def")
+		c.want(200, "slow and steady")
+	}
+}
+
 func TestConnectionsFollowConcurrency(t *testing.T) {
 	s := newServer(t, say("hello"))
 	r, at := newRig(t, time.Second), freeAddress(t)

@@ -185,7 +185,7 @@ func (r *relay) patiently(d *deadline, do func() error) error {
 		if !timedOut(err) || r.over.Load() {
 			return err
 		}
-		d.at = time.Time{}
+		d.passed()
 		if time.Since(time.Unix(0, r.moved.Load())) >= r.idle {
 			r.wasIdle.Store(true)
 			return err
