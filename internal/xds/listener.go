@@ -3,7 +3,9 @@
 package xds
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -63,12 +65,12 @@ func tier(m *corev3.Metadata, path string, f *findings) string {
 	own := m.GetFilterMetadata()["leno"]
 	path = join(path, `filter_metadata["leno"]`) // valid for Envoy whatever it says
 	var tier string
-	for k, v := range own.GetFields() {
+	for _, k := range slices.Sorted(maps.Keys(own.GetFields())) {
 		if k != "tier" {
 			f.refused(join(path, k), "no such setting; leno accepts tier")
 			continue
 		}
-		if tier = v.GetStringValue(); tier != "proxy" && tier != "socket" {
+		if tier = own.GetFields()[k].GetStringValue(); tier != "proxy" && tier != "socket" {
 			f.refused(join(path, k), `must be "proxy" or "socket"`)
 			tier = ""
 		}
