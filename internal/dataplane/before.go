@@ -20,7 +20,7 @@ import (
 
 // countBefore counts the connections to listeners' addresses that are open before leno is attached. They go on without it.
 func (d *Dataplane) countBefore(t *table.Tables, rows scopeRows) error {
-	spaces, err := d.namespaces(t.Scopes)
+	spaces, err := d.namespaces(t.Scopes, nil)
 	if err != nil {
 		return err
 	}

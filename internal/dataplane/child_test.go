@@ -59,11 +59,25 @@ type answer struct {
 }
 
 func serveClient([]string) error {
-	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	return serveOrders(json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout))
+}
+
+func serveOrders(in *json.Decoder, out *json.Encoder) error {
 	for {
 		var o order
 		if in.Decode(&o) != nil {
 			return nil // the parent has gone
+		}
+		if o.Op == "elsewhere" { // the rest is done by a thread in a new network namespace
+			return onThread(func() error {
+				if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+					return err
+				}
+				if err := errors.Join(loopbackUp(), out.Encode(answer{})); err != nil {
+					return err
+				}
+				return serveOrders(in, out)
+			})
 		}
 		a, err := o.do()
 		if err != nil && !errors.As(err, &a.Errno) {
@@ -272,7 +286,11 @@ func (c *client) who(addr string) string {
 	if errno != 0 {
 		return errno.Error()
 	}
-	return c.must(order{Op: "drain", FD: fd}).Data
+	a := c.do(order{Op: "drain", FD: fd})
+	if a.Errno != 0 {
+		return a.Errno.Error()
+	}
+	return a.Data
 }
 
 // slow stretches deadlines on emulated machines.

@@ -63,6 +63,7 @@ type Dataplane struct {
 	scopes   scopeRows // what the kernel knows
 	counted  bool      // the connections that were open before
 	parks    map[parkKey]*parkSocket
+	askers   map[int]bool      // processes that were refused because their namespace was not known
 	missing  map[string]string // what is not in force, by topic, in sentences
 }
 
@@ -83,7 +84,7 @@ func Open(o Options) (*Dataplane, error) {
 		return nil, err
 	}
 	d := &Dataplane{o: o, lock: lock, parked: make(chan Parking), rescan: make(chan struct{}, 1),
-		index: newIndex(), parks: map[parkKey]*parkSocket{}}
+		index: newIndex(), parks: map[parkKey]*parkSocket{}, askers: map[int]bool{}}
 	if err := d.load(); err != nil {
 		if d.fresh {
 			err = errors.Join(err, unpin(o.PinDir)) // no half-made maps for the next start

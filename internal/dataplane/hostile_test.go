@@ -621,3 +621,19 @@ func TestCountedWithoutAgent(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// A thread may live in another namespace than its process: its connects are served all the same.
+func TestThreadElsewhere(t *testing.T) {
+	r := newRig(t, Options{})
+	r.listener("10.1.2.3:80").Tier = table.TierProxy
+	r.run()
+	go func() {
+		for p := range r.Parked() {
+			go answerAll(p.Socket, "agent")
+		}
+	}()
+	r.put()
+	cl := r.client(nil)
+	cl.must(order{Op: "elsewhere"})
+	eventually(t, "an agent listener", func() bool { return cl.who("10.1.2.3:80") == "agent" })
+}

@@ -84,7 +84,7 @@ func (d *Dataplane) parkOnce(ctx context.Context) error {
 	var spaces []namespace
 	if len(unbound) > 0 {
 		var err error
-		if spaces, err = d.namespaces(t.Scopes); err != nil {
+		if spaces, err = d.namespaces(t.Scopes, d.living()); err != nil {
 			return err
 		}
 	}
@@ -205,14 +205,24 @@ func (d *Dataplane) dropParks(want map[parkKey]bool) {
 	}
 }
 
-// namespaces lists the network namespaces of the programs in the scopes' cgroups, and the agent's own.
-func (d *Dataplane) namespaces(scopes []*table.Scope) ([]namespace, error) {
+// namespaces lists the network namespaces of the programs in the scopes' cgroups, of the askers' threads, and the agent's own.
+func (d *Dataplane) namespaces(scopes []*table.Scope, askers []int) ([]namespace, error) {
 	own, err := os.Open("/proc/self/ns/net")
 	if err != nil {
 		return nil, fmt.Errorf("open the own network namespace: %w", err)
 	}
 	all := []namespace{{d.netns, own}}
 	seen := map[uint64]bool{inode("/proc/self/ns/net"): true}
+	look := func(ns string) {
+		id := inode(ns)
+		if id == 0 || seen[id] {
+			return
+		}
+		seen[id] = true
+		if s, err := openNamespace(ns); err == nil {
+			all = append(all, s)
+		}
+	}
 	for _, cgroup := range outermost(scopes) {
 		// Cgroups and processes vanish while we look; whoever is left is found.
 		_ = filepath.WalkDir(filepath.Join(d.o.CgroupRoot, cgroup), func(path string, e os.DirEntry, err error) error {
@@ -220,20 +230,33 @@ func (d *Dataplane) namespaces(scopes []*table.Scope) ([]namespace, error) {
 				return nil
 			}
 			for _, pid := range procs(path) {
-				ns := "/proc/" + strconv.Itoa(pid) + "/ns/net"
-				id := inode(ns)
-				if id == 0 || seen[id] {
-					continue
-				}
-				seen[id] = true
-				if s, err := openNamespace(ns); err == nil {
-					all = append(all, s)
-				}
+				look("/proc/" + strconv.Itoa(pid) + "/ns/net")
 			}
 			return nil
 		})
 	}
+	// Threads may live in other namespaces than their process: looked at where a connect was refused.
+	for _, pid := range askers {
+		tasks, _ := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task") // it may have ended
+		for _, t := range tasks {
+			look("/proc/" + strconv.Itoa(pid) + "/task/" + t.Name() + "/ns/net")
+		}
+	}
 	return all, nil
+}
+
+// living lists the processes that asked for an agent socket and have not ended.
+func (d *Dataplane) living() (pids []int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for pid := range d.askers {
+		if inode("/proc/"+strconv.Itoa(pid)) == 0 {
+			delete(d.askers, pid)
+			continue
+		}
+		pids = append(pids, pid)
+	}
+	return pids
 }
 
 func inode(path string) uint64 {

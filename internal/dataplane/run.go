@@ -4,6 +4,7 @@ package dataplane
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -72,6 +73,12 @@ func (d *Dataplane) watchEvents(ctx context.Context) error {
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("read the ring of events: %w", err)
+		}
+		var e kern.CParkWanted
+		if _, err := binary.Decode(rec.RawSample, binary.NativeEndian, &e); err == nil {
+			d.mu.Lock()
+			d.askers[int(e.Tgid)] = true
+			d.mu.Unlock()
 		}
 		select {
 		case d.rescan <- struct{}{}:
