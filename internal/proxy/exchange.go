@@ -75,6 +75,9 @@ func (x *exchange) reset() {
 	x.side, x.early, x.headed, x.broken = nil, x.early[:0], false, false
 	x.match, x.cluster, x.share = match{}, nil, nil
 	x.c.req.Method = ""
+	if cap(x.early) > keepBuffer {
+		x.early = nil
+	}
 	x.c.out.expired = x.writeExpired
 }
 

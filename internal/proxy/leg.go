@@ -30,6 +30,9 @@ type leg struct {
 
 	served    uint32
 	idleSince time.Time
+
+	look   func(fd uintptr) // bound once; writes looked
+	looked error
 }
 
 func newLeg(p *pool, conn *net.TCPConn, words *gauge) *leg {
@@ -40,6 +43,7 @@ func newLeg(p *pool, conn *net.TCPConn, words *gauge) *leg {
 	// If the agent dies, the server must not take the end of a request for its end.
 	_ = conn.SetLinger(0)
 	l.raw, _ = conn.SyscallConn() // fails only without a connection
+	l.look = l.peek
 	return l
 }
 
@@ -58,17 +62,16 @@ func (l *leg) sent(n int64) {
 
 // alive says that the server has neither closed an idle leg nor sent something unasked.
 func (l *leg) alive() bool {
-	if len(l.in.Buffered()) > 0 {
+	if len(l.in.Buffered()) > 0 || l.raw.Control(l.look) != nil {
 		return false
 	}
+	return l.looked == unix.EAGAIN
+}
+
+// peek asks the socket for a byte without taking it or waiting for it.
+func (l *leg) peek(fd uintptr) {
 	var b [1]byte
-	var err error
-	if l.raw.Control(func(fd uintptr) {
-		_, _, err = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	}) != nil {
-		return false
-	}
-	return err == unix.EAGAIN
+	_, _, l.looked = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 }
 
 // close ends the connection in order.

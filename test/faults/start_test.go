@@ -24,6 +24,7 @@ func TestBadFileAtStart(t *testing.T) {
 		"unknown filter": {strings.ReplaceAll(good, "tcp_proxy.v3.TcpProxy", "no_such.v3.Filter"), "no_such"},
 		"unknown value":  {strings.Replace(good, "ROUND_ROBIN", "NO_SUCH", 1), "NO_SUCH"},
 	}
+	files["two problems"] = struct{ text, say string }{strings.Replace(files["unknown field"].text, "ROUND_ROBIN", "NO_SUCH", 1), "NO_SUCH"}
 	for name, c := range files {
 		t.Run(name, func(t *testing.T) {
 			r := rig.New(t)
@@ -31,8 +32,11 @@ func TestBadFileAtStart(t *testing.T) {
 			if status := a.Wait(20 * time.Second); status != 1 {
 				t.Errorf("exit status %d, want 1", status)
 			}
-			if out := a.Output(); !strings.Contains(out, c.say) || strings.TrimSpace(out) == "" {
-				t.Errorf("the message does not name %q:\n%s", c.say, out)
+			if out := a.Output(); !strings.Contains(out, c.say) || !strings.Contains(out, "bootstrap.yaml:") {
+				t.Errorf("the message does not name %q, or not the file and the line:\n%s", c.say, out)
+			}
+			if out := a.Output(); name == "two problems" && !strings.Contains(out, "no_such_field") {
+				t.Errorf("only one of two problems is listed:\n%s", out)
 			}
 			if _, err := os.Stat(r.Pins); err == nil {
 				t.Errorf("%s was made for a bad file", r.Pins)
@@ -66,7 +70,7 @@ func TestSecondAgentRefused(t *testing.T) {
 	r := rig.New(t)
 	peer.StartEcho(r, "127.0.0.1:7001")
 	config := r.Write("bootstrap.yaml", rig.Bootstrap(echoService(7001)))
-	r.Agent(config)
+	first := r.Agent(config)
 	load := peer.StartLoad(r, target, 2)
 	second := r.Command("run", "-c", config)
 	for i, arg := range second.Args {
@@ -75,8 +79,11 @@ func TestSecondAgentRefused(t *testing.T) {
 		}
 	}
 	p := r.Start(second)
-	if status := p.Wait(20 * time.Second); status == 0 || len(strings.TrimSpace(p.Output())) == 0 {
+	if status := p.Wait(20 * time.Second); status != 1 || !strings.Contains(p.Output(), "another agent holds the pins") {
 		t.Errorf("exit status %d, want a refusal in words:\n%s", status, p.Output())
+	}
+	if st := first.Status(); st.State != "LIVE" {
+		t.Errorf("the first agent is %s", st.State)
 	}
 	load.Progress(20)
 	clean(t, load.Stop())

@@ -52,20 +52,32 @@ func (r *Rig) Command(verb string, args ...string) Program {
 func (r *Rig) Agent(config string, args ...string) *Agent {
 	r.T.Helper()
 	a := r.AgentNoWait(config, args...)
-	r.Until(20*time.Second, "leno is ready", func() bool {
+	a.Ready()
+	return a
+}
+
+// Ready waits until all of the first configuration is in force.
+func (a *Agent) Ready() {
+	a.rig.T.Helper()
+	a.rig.Until(20*time.Second, "leno is ready", func() bool {
 		if !a.Running() {
-			r.T.Fatalf("leno ended (%v) before it was ready", a.err)
+			a.rig.T.Fatalf("leno ended (%v) before it was ready", a.err)
 		}
 		text, err := a.Get("/ready")
 		return err == nil && strings.HasPrefix(text, "LIVE")
 	})
-	return a
 }
 
 // AgentNoWait starts leno and returns at once.
 func (r *Rig) AgentNoWait(config string, args ...string) *Agent {
 	r.T.Helper()
-	a := &Agent{Proc: r.Start(r.Command("run", append([]string{"-c", config}, args...)...))}
+	return r.StartAgent(r.Command("run", append([]string{"-c", config}, args...)...))
+}
+
+// StartAgent starts leno by a program of Command that the test may have changed, and returns at once.
+func (r *Rig) StartAgent(p Program) *Agent {
+	r.T.Helper()
+	a := &Agent{Proc: r.Start(p)}
 	socket := filepath.Join(r.State, "admin.sock")
 	a.http = &http.Client{
 		Timeout: Slow(10 * time.Second),

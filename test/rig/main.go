@@ -31,6 +31,10 @@ func Main(m *testing.M, children Children) int {
 			return 1
 		}
 		defer os.RemoveAll(dir)
+		if err := os.Chmod(dir, 0o755); err != nil { // tests also run it as another user
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		path := filepath.Join(dir, "leno")
 		build := exec.Command("go", "build", "-o", path, "github.com/leno-mesh/leno/cmd/leno")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -64,6 +64,9 @@ func New(t testing.TB) *Rig {
 	return r
 }
 
+// CgroupDir is the folder of the managed cgroup.
+func (r *Rig) CgroupDir() string { return filepath.Join(r.cgroupDir, "managed") }
+
 func (r *Rig) makeCgroups() {
 	mount := cgroupMount(r.T)
 	for n := 1; ; n++ { // the first name that is free, whoever else tests just now

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build full
-
 package faults
 
 import (
@@ -11,8 +9,6 @@ import (
 	"github.com/leno-mesh/leno/test/peer"
 	"github.com/leno-mesh/leno/test/rig"
 )
-
-const rounds = 10
 
 // The agent is killed again and again under load. Connections open and go on as if it were there; every one of them is
 // counted, also those of the time without an agent; ids and map sizes stay.
@@ -45,7 +41,7 @@ func TestAgentKilled(t *testing.T) {
 	if got, want := grown["cluster.echo.upstream_cx_total"], rep.OK+1; got != want {
 		t.Errorf("%d connections counted, %d made", got, want)
 	}
-	sameSize(t, size, entries(r))
+	returnsTo(r, size)
 }
 
 // As above with SIGTERM: a stop opens no gap either.
@@ -90,6 +86,49 @@ func TestRestartWithAnotherFile(t *testing.T) {
 	}
 }
 
+// The agent is killed at any moment of its start, first on new pins and then on those that serve.
+func TestAgentKilledWhileStarting(t *testing.T) {
+	r := rig.New(t)
+	peer.StartEcho(r, "127.0.0.1:7001")
+	config := r.Write("bootstrap.yaml", rig.Bootstrap(echoService(7001)))
+	start := time.Now()
+	a := r.Agent(config)
+	full := time.Since(start)
+	a.Kill()
+	r.Run(20*time.Second, r.Command("down"))
+	killAt := func(i int) {
+		a := r.AgentNoWait(config)
+		time.Sleep(full * time.Duration(i) / (4 * rounds))
+		a.Kill()
+	}
+	for i := range 4 * rounds {
+		killAt(i)
+		r.Run(20*time.Second, r.Command("down"))
+	}
+	for i := range 4 * rounds {
+		killAt(i) // each begins with what the one before left
+	}
+	a = r.Agent(config)
+	clean(t, peer.StartLoad(r, target, 2).Stop())
+	idle(r, a)
+	size, tables := entries(r), a.MustGet("/leno/tables")
+	load, steady := peer.StartLoad(r, target, 4), peer.StartSteady(r, target)
+	a.Kill()
+	for i := range 4 * rounds {
+		killAt(i)
+		load.Progress(5)
+		steady.Progress(1)
+	}
+	a = r.Agent(config)
+	clean(t, load.Stop())
+	clean(t, steady.Stop())
+	idle(r, a)
+	if now := a.MustGet("/leno/tables"); now != tables {
+		t.Errorf("the tables changed:\n%s\nbefore:\n%s", now, tables)
+	}
+	returnsTo(r, size)
+}
+
 // Through the proxy tier a dead agent is felt: connections break or are refused at once. But nothing hangs, no byte is
 // wrong, the next agent serves, and what the dead ones had in flight does not count against the limit for ever.
 func TestAgentKilledProxyTier(t *testing.T) {
@@ -109,13 +148,7 @@ func TestAgentKilledProxyTier(t *testing.T) {
 	if rep.Wrong != 0 {
 		t.Errorf("load: %+v", rep)
 	}
-	for kind, n := range rep.Errors {
-		switch kind {
-		case "connection refused", "connection reset by peer", "broken pipe", "early end":
-		default:
-			t.Errorf("%d connections failed by %q, which a dead agent does not explain: %s", n, kind, rep.First)
-		}
-	}
+	onlyBroken(t, rep)
 	idle(r, a)
 	clean(t, peer.StartLoad(r, target, 8).Stop())
 }
