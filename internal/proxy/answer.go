@@ -230,6 +230,16 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 		change(&h)
 	}
 	x.responseOps(&h)
+	if status == 400 {
+		c.closing = true // there has been an error of the protocol (Envoy: conn_manager_impl.cc, sendLocalReply)
+	}
+	if x.grpc {
+		if c.req.Method == "HEAD" {
+			body = ""
+		}
+		grpcReply(status, body, &h)
+		status, body = 200, ""
+	}
 	switch {
 	case body != "":
 		h.Set("content-length", strconv.Itoa(len(body)))

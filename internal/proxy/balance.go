@@ -132,6 +132,11 @@ func share(split []mesh.WeightedCluster) *mesh.WeightedCluster {
 	if len(split) == 1 {
 		return &split[0]
 	}
+	return shareAt(split, rand.Uint64())
+}
+
+// shareAt is the cluster of a split that a number between 0 and 2^64 falls to.
+func shareAt(split []mesh.WeightedCluster, n uint64) *mesh.WeightedCluster {
 	var sum uint64
 	for i := range split {
 		sum += uint64(split[i].Weight)
@@ -139,7 +144,7 @@ func share(split []mesh.WeightedCluster) *mesh.WeightedCluster {
 	if sum == 0 {
 		return &split[0]
 	}
-	n := rand.Uint64N(sum)
+	n %= sum
 	for i := range split {
 		if w := uint64(split[i].Weight); n >= w {
 			n -= w

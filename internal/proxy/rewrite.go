@@ -30,7 +30,21 @@ func (x *exchange) rewrite(a *mesh.RouteAction) {
 }
 
 // rewritten puts prefix in the place of what the match compared.
-func rewritten(m *mesh.RouteMatch, path, prefix string) string { return prefix + path[len(m.Path):] }
+func rewritten(m *mesh.RouteMatch, path, prefix string) string {
+	n := len(m.Path)
+	if m.Kind == mesh.PathRegex {
+		n = pathLength(path)
+	}
+	return prefix + path[n:]
+}
+
+// pathLength is how much of a target comes before the query.
+func pathLength(target string) int {
+	if i := strings.IndexByte(target, '?'); i >= 0 {
+		return i
+	}
+	return len(target)
+}
 
 // redirectTo is the location of a redirect (Envoy: config_impl.cc, RouteEntryImplBase::newUri).
 func redirectTo(to *mesh.Redirect, m *mesh.RouteMatch, r *http1.Request) string {

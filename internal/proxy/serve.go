@@ -15,6 +15,7 @@ import (
 func (x *exchange) serve() {
 	c, r := x.c, &x.c.req
 	x.headTimeout = 0
+	x.grpc = grpc(r)
 	if r.Close {
 		c.closing = true
 	}
@@ -66,7 +67,7 @@ func (x *exchange) findRoute() {
 		table = x.c.p.state.Load().routes[routesKey{v.scope, x.c.config.RDS}]
 	}
 	if table != nil {
-		x.match = table.match(&x.c.req)
+		x.match = table.match(&x.c.req, &x.draw)
 	}
 }
 
@@ -104,7 +105,10 @@ func (x *exchange) redirect(status int, body string, to *mesh.Redirect) {
 // forward sends the request to an endpoint and its answer to the client.
 func (x *exchange) forward(a *mesh.RouteAction) {
 	c := x.c
-	x.share = share(a.Clusters)
+	x.share = &a.Clusters[0]
+	if len(a.Clusters) > 1 {
+		x.share = shareAt(a.Clusters, x.draw.value())
+	}
 	x.timeout = a.Timeout
 	if a.IdleTimeout != nil {
 		x.idle = *a.IdleTimeout

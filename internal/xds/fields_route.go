@@ -15,6 +15,7 @@ func headerRows(more ...row) []row {
 func routeFields() []section {
 	const (
 		regex   = "regular expressions are not matched"
+		runtime = "there are no runtime values: default_value counts"
 		retry   = "requests are not retried"
 		mirror  = "requests are not mirrored"
 		filters = "it configures a filter, and only router is there"
@@ -29,6 +30,9 @@ func routeFields() []section {
 			row{path: "validate_clusters", rule: honoured, note: "absent: true for route_config, false for RDS"},
 			row{path: "max_direct_response_body_size_bytes", rule: honoured},
 			row{path: "most_specific_header_mutations_wins", rule: honoured},
+			row{path: "ignore_port_in_host_matching", rule: honoured},
+			row{path: "vhost_header", rule: honoured},
+			row{path: "ignore_path_parameters_in_path_matching", rule: honoured},
 			row{path: "metadata", rule: skipped, note: meta},
 			row{path: "request_mirror_policies", rule: refused, note: mirror},
 			row{path: "typed_per_filter_config", rule: refused, note: filters},
@@ -83,9 +87,12 @@ func routeFields() []section {
 			{path: "case_sensitive", rule: honoured},
 			{path: "headers", rule: honoured, into: []string{"header_match"}},
 			{path: "query_parameters", rule: honoured, into: []string{"query_match"}},
-			{path: "safe_regex", rule: refused, note: regex},
+			{path: "safe_regex", rule: honoured, into: []string{"regex"}},
+			{path: "cookies", rule: honoured, into: []string{"cookie_match"}},
+			{path: "grpc{}", rule: honoured},
+			{path: "runtime_fraction.default_value", rule: honoured},
+			{path: "runtime_fraction.runtime_key", rule: honoured, note: runtime},
 			{path: "connect_matcher", rule: refused, note: "CONNECT is not handled"},
-			{path: "runtime_fraction", rule: refused, note: "give weighted_clusters"},
 		}},
 		{name: "header_match", title: "Header matches", msg: "envoy.config.route.v3.HeaderMatcher", rows: []row{
 			{path: "name", rule: honoured},
@@ -97,13 +104,18 @@ func routeFields() []section {
 			{path: "present_match", rule: honoured},
 			{path: "invert_match", rule: honoured},
 			{path: "treat_missing_header_as_empty", rule: honoured},
-			{path: "safe_regex_match", rule: refused, note: regex},
-			{path: "range_match", rule: refused, note: "numbers are not compared"},
+			{path: "safe_regex_match", rule: honoured, note: "the deprecated form", into: []string{"regex"}},
+			{path: "range_match", rule: honoured},
 		}},
 		{name: "query_match", title: "Query parameter matches", msg: "envoy.config.route.v3.QueryParameterMatcher", rows: []row{
 			{path: "name", rule: honoured},
 			{path: "string_match", rule: honoured, into: []string{"string_match"}},
 			{path: "present_match", rule: honoured},
+		}},
+		{name: "cookie_match", title: "Cookie matches", msg: "envoy.config.route.v3.CookieMatcher", rows: []row{
+			{path: "name", rule: honoured},
+			{path: "string_match", rule: honoured, into: []string{"string_match"}},
+			{path: "invert_match", rule: honoured},
 		}},
 		{name: "string_match", title: "String matches", msg: "envoy.type.matcher.v3.StringMatcher", rows: []row{
 			{path: "exact", rule: honoured},
@@ -111,7 +123,11 @@ func routeFields() []section {
 			{path: "suffix", rule: honoured},
 			{path: "contains", rule: honoured},
 			{path: "ignore_case", rule: honoured},
-			{path: "safe_regex", rule: refused, note: regex},
+			{path: "safe_regex", rule: honoured, into: []string{"regex"}},
+		}},
+		{name: "regex", title: "Regular expressions", msg: "envoy.type.matcher.v3.RegexMatcher", rows: []row{
+			{path: "regex", rule: honoured},
+			{path: "google_re2{}", rule: honoured, note: "only empty: expressions have no size to bound"},
 		}},
 		{name: "route_action", title: "Route actions", msg: "envoy.config.route.v3.RouteAction", rows: []row{
 			{path: "cluster", rule: honoured},

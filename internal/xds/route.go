@@ -47,6 +47,10 @@ func routeConfig(p *routev3.RouteConfiguration, path string, f *findings) *route
 		RequestHeaders:                  requestHeaders(p, path, f),
 		ResponseHeaders:                 responseHeaders(p, path, f),
 		MostSpecificHeaderMutationsWins: p.GetMostSpecificHeaderMutationsWins(),
+
+		IgnorePortInHostMatching:           p.GetIgnorePortInHostMatching(),
+		VHostHeader:                        strings.ToLower(p.GetVhostHeader()),
+		IgnorePathParametersInPathMatching: p.GetIgnorePathParametersInPathMatching(),
 	}
 	rr := &routeReader{f: f, out: &routeResource{config: rc},
 		maxBody: uint32Or(p.GetMaxDirectResponseBodySizeBytes(), defaultMaxBody)}
