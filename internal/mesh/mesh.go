@@ -119,9 +119,14 @@ type TCPProxy struct {
 type WeightedCluster struct {
 	Name   string
 	Weight uint32
-	// Header operations of this share; only used below HTTP routes.
-	RequestHeaders  HeaderOps
-	ResponseHeaders HeaderOps
+	// Only used below HTTP routes:
+
+	// Header, in lower case, whose first value names the cluster instead of Name (cluster_header); empty: none.
+	Header string
+	// HostRewriteLiteral replaces the authority before the route's own rewrite is looked at; empty: none.
+	HostRewriteLiteral string
+	RequestHeaders     HeaderOps
+	ResponseHeaders    HeaderOps
 }
 
 // HTTPConnectionManager is Envoy's filter of that name.
@@ -279,10 +284,18 @@ type RouteAction struct {
 	Timeout time.Duration
 	// IdleTimeout overrides the connection manager's stream_idle_timeout; nil: not set.
 	IdleTimeout *time.Duration
-	// PrefixRewrite replaces the matched prefix or path; empty: none.
+	// SplitHeader, in lower case, holds the number that chooses among Clusters, if it is one; empty: chance does.
+	SplitHeader string
+	// PrefixRewrite replaces the matched prefix or path; empty: none. RegexRewrite changes the path without its query; nil: none.
+	// At most one of them is set.
 	PrefixRewrite string
-	// HostRewriteLiteral replaces the authority; empty: none.
-	HostRewriteLiteral string
+	RegexRewrite  *RegexRewrite
+	// At most one of these replaces the authority: a fixed text, the first value of a header (in lower case), what
+	// HostRewritePathRegex makes of the path without its query, or the name of the endpoint. What would make it empty is not done.
+	HostRewriteLiteral   string
+	HostRewriteHeader    string
+	HostRewritePathRegex *RegexRewrite
+	AutoHostRewrite      bool
 	// AppendXForwardedHost puts the old authority into x-forwarded-host when it is rewritten.
 	AppendXForwardedHost bool
 	// ClusterNotFoundCode is 503 (default), 404 or 500.
@@ -303,8 +316,10 @@ type Redirect struct {
 	Port       uint32 // port_redirect; 0: kept, or dropped when the scheme changes from a default port
 	Path       string // path_redirect, may carry a query; empty: kept
 	PrefixPath string // prefix_rewrite of the redirect; empty: none
-	Status     int    // 301, 302, 303, 307, 308
-	StripQuery bool
+	// RegexRewrite of the redirect changes the path without its query; nil: none.
+	RegexRewrite *RegexRewrite
+	Status       int // 301, 302, 303, 307, 308
+	StripQuery   bool
 }
 
 // AppendAction says what happens when the header is already there (Envoy: HeaderValueOption.HeaderAppendAction).

@@ -3,6 +3,7 @@
 package mesh
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -36,6 +37,35 @@ type RegexRewrite struct {
 	Pattern *Regex
 	// Substitution in Go's form: ${1} is the first group, $$ a dollar sign; not ASCII as Pattern's.
 	Substitution string
+}
+
+// NewRegexRewrite takes a substitution in RE2's form: \0 to \9 are groups, \\ a backslash.
+func NewRegexRewrite(pattern *Regex, substitution string) (*RegexRewrite, error) {
+	groups := pattern.re.NumSubexp()
+	var b strings.Builder
+	for i := 0; i < len(substitution); i++ {
+		switch c := substitution[i]; {
+		case c == '$':
+			b.WriteString("$$")
+		case c != '\\':
+			b.WriteByte(c)
+		case i+1 == len(substitution):
+			return nil, errors.New(`a \ at the end means nothing; write \\ for one`)
+		case substitution[i+1] == '\\':
+			b.WriteByte('\\')
+			i++
+		case substitution[i+1] >= '0' && substitution[i+1] <= '9':
+			i++
+			n := int(substitution[i] - '0')
+			if n > groups {
+				return nil, fmt.Errorf(`\%d: the expression has %d groups`, n, groups)
+			}
+			fmt.Fprintf(&b, "${%d}", n)
+		default:
+			return nil, fmt.Errorf(`%q means nothing; write \\ for \`, substitution[i:i+2])
+		}
+	}
+	return &RegexRewrite{pattern, widen(b.String())}, nil
 }
 
 // Apply replaces every match in s.

@@ -152,25 +152,13 @@ func headersMatch(all []mesh.HeaderMatch, r *http1.Request) bool {
 
 func headerMatches(m *mesh.HeaderMatch, r *http1.Request) bool {
 	there, hit := false, false
-	see := func(v string) {
-		there = true
-		hit = hit || valueMatches(m, v)
-	}
-	switch m.Name {
-	case ":method":
-		see(r.Method)
-	case ":path":
-		see(r.Path)
-	case ":scheme":
-		see(schemeOf(r))
-	default:
-		name := m.Name
-		if name == ":authority" {
-			name = "host"
-		}
+	if v, ok := pseudo(r, m.Name); ok {
+		there, hit = true, valueMatches(m, v)
+	} else {
 		for i := range r.Header.Fields {
-			if f := &r.Header.Fields[i]; f.Name == name {
-				see(f.Value)
+			if f := &r.Header.Fields[i]; f.Name == m.Name {
+				there = true
+				hit = hit || valueMatches(m, f.Value)
 			}
 		}
 	}
@@ -269,6 +257,28 @@ func cookie(r *http1.Request, name string) (string, bool) {
 			}
 			return v, true
 		}
+	}
+	return "", false
+}
+
+// field is the first value of a request's field, Envoy's names for what is no field in HTTP/1.1 included.
+func field(r *http1.Request, name string) (string, bool) {
+	if v, ok := pseudo(r, name); ok {
+		return v, true
+	}
+	return r.Header.Get(name)
+}
+
+func pseudo(r *http1.Request, name string) (string, bool) {
+	switch name {
+	case ":method":
+		return r.Method, true
+	case ":path":
+		return r.Path, true
+	case ":scheme":
+		return schemeOf(r), true
+	case ":authority":
+		return r.Header.Get("host")
 	}
 	return "", false
 }

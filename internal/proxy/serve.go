@@ -105,15 +105,12 @@ func (x *exchange) redirect(status int, body string, to *mesh.Redirect) {
 // forward sends the request to an endpoint and its answer to the client.
 func (x *exchange) forward(a *mesh.RouteAction) {
 	c := x.c
-	x.share = &a.Clusters[0]
-	if len(a.Clusters) > 1 {
-		x.share = shareAt(a.Clusters, x.draw.value())
-	}
+	x.split(a)
 	x.timeout = a.Timeout
 	if a.IdleTimeout != nil {
 		x.idle = *a.IdleTimeout
 	}
-	x.cluster = c.p.state.Load().clusters[mesh.ClusterID{Scope: c.v.scope, Name: x.share.Name}]
+	x.cluster = c.p.state.Load().clusters[mesh.ClusterID{Scope: c.v.scope, Name: x.clusterName()}]
 	if x.cluster == nil {
 		c.v.http.noCluster.Add(1)
 		x.reply(a.ClusterNotFoundCode, "", nil)
@@ -130,6 +127,9 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		x.cluster.stats.answered(503)
 		x.reply(503, "no healthy upstream", nil)
 		return
+	}
+	if a.AutoHostRewrite {
+		x.rewriteHost(a, target.Hostname)
 	}
 	h := x.cluster.host(target.Address)
 	l, fail := x.acquire(h)

@@ -14,7 +14,6 @@ func headerRows(more ...row) []row {
 // routeFields are the rows of route configurations.
 func routeFields() []section {
 	const (
-		regex   = "regular expressions are not matched"
 		runtime = "there are no runtime values: default_value counts"
 		retry   = "requests are not retried"
 		mirror  = "requests are not mirrored"
@@ -71,7 +70,8 @@ func routeFields() []section {
 			row{path: "redirect.prefix_rewrite", rule: honoured},
 			row{path: "redirect.response_code", rule: honoured},
 			row{path: "redirect.strip_query", rule: honoured},
-			row{path: "redirect.regex_rewrite", rule: refused, note: regex},
+			row{path: "redirect.regex_rewrite.pattern", rule: honoured, into: []string{"regex"}},
+			row{path: "redirect.regex_rewrite.substitution", rule: honoured},
 			row{path: "metadata", rule: skipped, note: meta},
 			row{path: "decorator", rule: skipped, note: "spans are not made"},
 			row{path: "tracing", rule: skipped, note: "spans are not made"},
@@ -131,7 +131,10 @@ func routeFields() []section {
 		}},
 		{name: "route_action", title: "Route actions", msg: "envoy.config.route.v3.RouteAction", rows: []row{
 			{path: "cluster", rule: honoured},
+			{path: "cluster_header", rule: honoured},
 			{path: "weighted_clusters.clusters", rule: honoured, into: []string{"cluster_weight"}},
+			{path: "weighted_clusters.header_name", rule: honoured},
+			{path: "weighted_clusters.runtime_key_prefix", rule: honoured, note: "there are no runtime values: the weights given count"},
 			{path: "weighted_clusters.total_weight", rule: skipped, note: "the sum of the weights counts, as in Envoy"},
 			{path: "cluster_not_found_response_code", rule: honoured, note: "SERVICE_UNAVAILABLE, NOT_FOUND, INTERNAL_SERVER_ERROR"},
 			{path: "timeout", rule: honoured, note: "absent: 15 s; 0: none"},
@@ -139,7 +142,12 @@ func routeFields() []section {
 			{path: "prefix_rewrite", rule: honoured},
 			{path: "host_rewrite_literal", rule: honoured},
 			{path: "append_x_forwarded_host", rule: honoured},
-			{path: "auto_host_rewrite{}", rule: honoured, note: "only false"},
+			{path: "auto_host_rewrite", rule: honoured},
+			{path: "host_rewrite_header", rule: honoured},
+			{path: "host_rewrite_path_regex.pattern", rule: honoured, into: []string{"regex"}},
+			{path: "host_rewrite_path_regex.substitution", rule: honoured},
+			{path: "regex_rewrite.pattern", rule: honoured, into: []string{"regex"}},
+			{path: "regex_rewrite.substitution", rule: honoured},
 			{path: "rate_limits", rule: skipped, note: limits},
 			{path: "include_vh_rate_limits", rule: skipped, note: limits},
 			{path: "hash_policy", rule: skipped, note: "only ring_hash and maglev read it, which are refused where they are asked for"},
@@ -149,15 +157,13 @@ func routeFields() []section {
 			{path: "retry_policy_typed_config", rule: refused, note: retry},
 			{path: "hedge_policy", rule: refused, note: retry},
 			{path: "request_mirror_policies", rule: refused, note: mirror},
-			{path: "regex_rewrite", rule: refused, note: regex},
-			{path: "host_rewrite_path_regex", rule: refused, note: regex},
-			{path: "cluster_header", rule: refused, note: "give cluster or weighted_clusters"},
 			{path: "priority", rule: refused, note: "there is one priority"},
 		}},
 		{name: "cluster_weight", title: "Shares of a split", msg: "envoy.config.route.v3.WeightedCluster.ClusterWeight", rows: headerRows(
 			row{path: "name", rule: honoured},
 			row{path: "weight", rule: honoured},
-			row{path: "host_rewrite_literal", rule: refused, note: "set it at the route"},
+			row{path: "cluster_header", rule: honoured},
+			row{path: "host_rewrite_literal", rule: honoured},
 			row{path: "typed_per_filter_config", rule: refused, note: filters},
 		)},
 		{name: "header_option", title: "Headers that are added", msg: "envoy.config.core.v3.HeaderValueOption", rows: []row{

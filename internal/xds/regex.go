@@ -32,6 +32,22 @@ func regex(p *matcherv3.RegexMatcher, whole bool, path string, f *findings) *mes
 	return r
 }
 
+// regexRewrite reads what is put in the place of matches; nil: none, or it is wrong.
+func regexRewrite(p *matcherv3.RegexMatchAndSubstitute, path string, f *findings) *mesh.RegexRewrite {
+	if p == nil {
+		return nil
+	}
+	r := regex(p.GetPattern(), false, join(path, "pattern"), f)
+	if r == nil {
+		return nil
+	}
+	rw, err := mesh.NewRegexRewrite(r, p.GetSubstitution())
+	if err != nil {
+		f.refused(join(path, "substitution"), "%v", err)
+	}
+	return rw
+}
+
 // escapes lists \C and \x{...} of an expression, which Go's package and RE2 over bytes take differently.
 func escapes(expr string) []string {
 	var found []string
