@@ -284,8 +284,11 @@ type RouteAction struct {
 	Timeout time.Duration
 	// IdleTimeout overrides the connection manager's stream_idle_timeout; nil: not set.
 	IdleTimeout *time.Duration
-	// SplitHeader, in lower case, holds the number that chooses among Clusters, if it is one; empty: chance does.
+	// SplitHeader, in lower case, holds the number that chooses among Clusters, if it is one; empty: none. SplitByHash: what
+	// HashPolicy makes of the request does, if it makes anything. Else chance does.
 	SplitHeader string
+	SplitByHash bool
+	HashPolicy  []HashPolicy
 	// PrefixRewrite replaces the matched prefix or path; empty: none. RegexRewrite changes the path without its query; nil: none.
 	// At most one of them is set.
 	PrefixRewrite string

@@ -92,6 +92,9 @@ func (x *exchange) respond(l *leg) {
 		ms := (x.elapsed() - time.Duration(at)).Milliseconds()
 		r.Header.Set("x-envoy-upstream-service-time", strconv.FormatInt(ms, 10))
 	}
+	for _, v := range x.cookies {
+		r.Header.Add("set-cookie", v)
+	}
 	x.responseOps(&r.Header)
 	upgraded := r.Status == 101 && c.req.Upgrade != ""
 	framing := x.clean(r, upgraded)

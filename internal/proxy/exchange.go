@@ -37,6 +37,7 @@ type exchange struct {
 
 	grpc    bool // the request is gRPC's
 	draw    draw
+	cookies []string // that the upstream's answer sets
 	match   match
 	cluster *cluster
 	share   *mesh.WeightedCluster
@@ -75,6 +76,7 @@ func (x *exchange) reset() {
 	x.gone.Store(nil)
 	x.sent.Store(false)
 	x.side, x.early, x.headed, x.broken = nil, x.early[:0], false, false
+	x.cookies = x.cookies[:0]
 	x.grpc, x.draw, x.match, x.cluster, x.share = false, 0, match{}, nil, nil
 	x.c.req.Method = ""
 	x.c.out.expired = x.writeExpired

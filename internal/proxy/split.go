@@ -51,6 +51,12 @@ func (x *exchange) split(a *mesh.RouteAction) {
 			return
 		}
 	}
+	if a.SplitByHash {
+		if n, ok := x.hashBy(a.HashPolicy, false); ok {
+			x.share = shareAt(a.Clusters, n)
+			return
+		}
+	}
 	x.share = shareAt(a.Clusters, x.draw.value())
 }
 

@@ -145,6 +145,7 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 		HostRewriteLiteral:   p.GetHostRewriteLiteral(),
 		HostRewriteHeader:    strings.ToLower(p.GetHostRewriteHeader()),
 		HostRewritePathRegex: regexRewrite(p.GetHostRewritePathRegex(), join(path, "host_rewrite_path_regex"), rr.f),
+		HashPolicy:           hashPolicies(p.GetHashPolicy(), join(path, "hash_policy"), rr.f),
 		AutoHostRewrite:      p.GetAutoHostRewrite().GetValue(),
 		AppendXForwardedHost: p.GetAppendXForwardedHost(),
 		ClusterNotFoundCode:  notFoundCodes[p.GetClusterNotFoundResponseCode()],
@@ -170,7 +171,7 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 }
 
 func (rr *routeReader) weighted(p *routev3.WeightedCluster, path string, a *mesh.RouteAction) {
-	a.SplitHeader = strings.ToLower(p.GetHeaderName())
+	a.SplitHeader, a.SplitByHash = strings.ToLower(p.GetHeaderName()), p.GetUseHashPolicy().GetValue()
 	var sum uint64
 	for i, c := range p.GetClusters() {
 		sub := at(join(path, "clusters"), i)
