@@ -119,9 +119,14 @@ type TCPProxy struct {
 type WeightedCluster struct {
 	Name   string
 	Weight uint32
-	// Header operations of this share; only used below HTTP routes.
-	RequestHeaders  HeaderOps
-	ResponseHeaders HeaderOps
+	// Only used below HTTP routes:
+
+	// Header, in lower case, whose first value names the cluster instead of Name (cluster_header); empty: none.
+	Header string
+	// HostRewriteLiteral replaces the authority before the route's own rewrite is looked at; empty: none.
+	HostRewriteLiteral string
+	RequestHeaders     HeaderOps
+	ResponseHeaders    HeaderOps
 }
 
 // HTTPConnectionManager is Envoy's filter of that name.
@@ -162,6 +167,12 @@ type RouteConfig struct {
 	ResponseHeaders HeaderOps
 	// MostSpecificHeaderMutationsWins turns Envoy's order of header operations round.
 	MostSpecificHeaderMutationsWins bool
+	// IgnorePortInHostMatching: the virtual host is looked for without the port of the authority.
+	IgnorePortInHostMatching bool
+	// VHostHeader is the header, in lower case, that the virtual host is chosen by instead of the authority; empty: none.
+	VHostHeader string
+	// IgnorePathParametersInPathMatching: paths are compared up to the first ";".
+	IgnorePathParametersInPathMatching bool
 }
 
 // VirtualHost groups routes by the request's authority.
@@ -194,16 +205,27 @@ const (
 	PathPrefix          PathKind = iota // prefix
 	PathExact                           // path
 	PathSeparatedPrefix                 // path_separated_prefix: whole segments
+	PathRegex                           // safe_regex: the whole path
 )
 
 // RouteMatch is Envoy's config.route.v3.RouteMatch. The path is compared without the query.
 type RouteMatch struct {
 	Kind          PathKind
 	Path          string
-	CaseSensitive bool // default true
+	Regex         *Regex // of PathRegex, for the whole path
+	CaseSensitive bool   // default true; PathRegex does not look at it
 	Headers       []HeaderMatch
 	Query         []QueryMatch
+	Cookies       []CookieMatch
+	// Fraction of requests that match at all (runtime_fraction); nil: all.
+	Fraction *Fraction
+	// GRPC: only requests whose content type is gRPC's.
+	GRPC bool
 }
+
+// Fraction is a share of Envoy's FractionalPercent: Numerator of Denominator, which is 100, 10,000 or 1,000,000. There are no
+// runtime values, so runtime_key has no effect and default_value counts.
+type Fraction struct{ Numerator, Denominator uint32 }
 
 // StringKind says how a string is compared.
 type StringKind int
@@ -214,6 +236,7 @@ const (
 	StringSuffix
 	StringContains
 	StringPresent // no value is compared; for headers and query parameters only
+	StringRegex
 )
 
 // StringMatch compares one string.
@@ -221,6 +244,7 @@ type StringMatch struct {
 	Kind       StringKind
 	Value      string
 	IgnoreCase bool
+	Regex      *Regex // of StringRegex, for the whole text; IgnoreCase is not looked at
 }
 
 // HeaderMatch is Envoy's HeaderMatcher. Name is lower case; ":method", ":authority", ":path" and ":scheme" are allowed.
@@ -228,17 +252,28 @@ type StringMatch struct {
 type HeaderMatch struct {
 	Name    string
 	Match   StringMatch
-	Present bool // for StringPresent: the wanted answer (present_match: false wants it absent)
+	Range   *Range // range_match, instead of Match; nil: none
+	Present bool   // for StringPresent: the wanted answer (present_match: false wants it absent)
 	Invert  bool
 	// TreatMissingAsEmpty: an absent header is compared as "" (else it never matches, nor does its inversion).
 	TreatMissingAsEmpty bool
 }
+
+// Range holds the whole numbers from Start up to and without End (Envoy: Int64Range).
+type Range struct{ Start, End int64 }
 
 // QueryMatch compares the first value of one query parameter.
 type QueryMatch struct {
 	Name    string
 	Match   StringMatch
 	Present bool
+}
+
+// CookieMatch compares one cookie (Envoy: CookieMatcher).
+type CookieMatch struct {
+	Name   string
+	Match  StringMatch
+	Invert bool
 }
 
 // RouteAction forwards to clusters (Envoy: config.route.v3.RouteAction).
@@ -249,10 +284,21 @@ type RouteAction struct {
 	Timeout time.Duration
 	// IdleTimeout overrides the connection manager's stream_idle_timeout; nil: not set.
 	IdleTimeout *time.Duration
-	// PrefixRewrite replaces the matched prefix or path; empty: none.
+	// SplitHeader, in lower case, holds the number that chooses among Clusters, if it is one; empty: none. SplitByHash: what
+	// HashPolicy makes of the request does, if it makes anything. Else chance does.
+	SplitHeader string
+	SplitByHash bool
+	HashPolicy  []HashPolicy
+	// PrefixRewrite replaces the matched prefix or path; empty: none. RegexRewrite changes the path without its query; nil: none.
+	// At most one of them is set.
 	PrefixRewrite string
-	// HostRewriteLiteral replaces the authority; empty: none.
-	HostRewriteLiteral string
+	RegexRewrite  *RegexRewrite
+	// At most one of these replaces the authority: a fixed text, the first value of a header (in lower case), what
+	// HostRewritePathRegex makes of the path without its query, or the name of the endpoint. What would make it empty is not done.
+	HostRewriteLiteral   string
+	HostRewriteHeader    string
+	HostRewritePathRegex *RegexRewrite
+	AutoHostRewrite      bool
 	// AppendXForwardedHost puts the old authority into x-forwarded-host when it is rewritten.
 	AppendXForwardedHost bool
 	// ClusterNotFoundCode is 503 (default), 404 or 500.
@@ -273,8 +319,10 @@ type Redirect struct {
 	Port       uint32 // port_redirect; 0: kept, or dropped when the scheme changes from a default port
 	Path       string // path_redirect, may carry a query; empty: kept
 	PrefixPath string // prefix_rewrite of the redirect; empty: none
-	Status     int    // 301, 302, 303, 307, 308
-	StripQuery bool
+	// RegexRewrite of the redirect changes the path without its query; nil: none.
+	RegexRewrite *RegexRewrite
+	Status       int // 301, 302, 303, 307, 308
+	StripQuery   bool
 }
 
 // AppendAction says what happens when the header is already there (Envoy: HeaderValueOption.HeaderAppendAction).

@@ -92,6 +92,9 @@ func (x *exchange) respond(l *leg) {
 		ms := (x.elapsed() - time.Duration(at)).Milliseconds()
 		r.Header.Set("x-envoy-upstream-service-time", strconv.FormatInt(ms, 10))
 	}
+	for _, v := range x.cookies {
+		r.Header.Add("set-cookie", v)
+	}
 	x.responseOps(&r.Header)
 	upgraded := r.Status == 101 && c.req.Upgrade != ""
 	framing := x.clean(r, upgraded)
@@ -238,6 +241,16 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 		change(&h)
 	}
 	x.responseOps(&h)
+	if status == 400 {
+		c.closing = true // there has been an error of the protocol (Envoy: conn_manager_impl.cc, sendLocalReply)
+	}
+	if x.grpc {
+		if c.req.Method == "HEAD" {
+			body = ""
+		}
+		grpcReply(status, body, &h)
+		status, body = 200, ""
+	}
 	switch {
 	case body != "":
 		h.Set("content-length", strconv.Itoa(len(body)))

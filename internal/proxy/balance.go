@@ -126,26 +126,3 @@ func (q *dueHosts) Pop() any {
 	*q = (*q)[:last]
 	return d
 }
-
-// share chooses one cluster of a split by weight.
-func share(split []mesh.WeightedCluster) *mesh.WeightedCluster {
-	if len(split) == 1 {
-		return &split[0]
-	}
-	var sum uint64
-	for i := range split {
-		sum += uint64(split[i].Weight)
-	}
-	if sum == 0 {
-		return &split[0]
-	}
-	n := rand.Uint64N(sum)
-	for i := range split {
-		if w := uint64(split[i].Weight); n >= w {
-			n -= w
-			continue
-		}
-		return &split[i]
-	}
-	return &split[len(split)-1]
-}

@@ -35,6 +35,9 @@ type exchange struct {
 	headed   bool          // the answer's head was written
 	broken   bool          // the connection cannot go on
 
+	grpc    bool // the request is gRPC's
+	draw    draw
+	cookies []string // that the upstream's answer sets
 	match   match
 	cluster *cluster
 	share   *mesh.WeightedCluster
@@ -73,7 +76,8 @@ func (x *exchange) reset() {
 	x.gone.Store(nil)
 	x.sent.Store(false)
 	x.side, x.early, x.headed, x.broken = nil, x.early[:0], false, false
-	x.match, x.cluster, x.share = match{}, nil, nil
+	x.cookies = x.cookies[:0]
+	x.grpc, x.draw, x.match, x.cluster, x.share = false, 0, match{}, nil, nil
 	x.c.req.Method = ""
 	if cap(x.early) > keepBuffer {
 		x.early = nil

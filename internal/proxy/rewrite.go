@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,26 +12,85 @@ import (
 	"github.com/leno-mesh/leno/internal/proxy/http1"
 )
 
-// rewrite changes path and authority as the route says, keeping what was there for the upstream to see.
+// rewrite changes path and authority as the route says, keeping what was there for the upstream to see
+// (Envoy: config_impl.cc, finalizeRequestHeaders).
 func (x *exchange) rewrite(a *mesh.RouteAction) {
 	r := &x.c.req
-	h := &r.Header
-	if a.HostRewriteLiteral != "" {
-		old := h.Value("host")
-		if a.AppendXForwardedHost {
-			h.Add("x-forwarded-host", old)
-		}
-		h.Set("x-envoy-original-host", old)
-		h.Set("host", a.HostRewriteLiteral)
+	if x.share.HostRewriteLiteral != "" {
+		r.Header.Set("host", x.share.HostRewriteLiteral)
 	}
-	if a.PrefixRewrite != "" {
-		h.Set("x-envoy-original-path", r.Path)
-		r.Path = rewritten(&x.match.route.Match, r.Path, a.PrefixRewrite)
+	x.rewriteHost(a, newHost(a, r))
+	if path := newPath(a, &x.match.route.Match, r.Path); path != "" {
+		r.Header.Set("x-envoy-original-path", r.Path)
+		r.Path = path
 	}
 }
 
+// newPath is the target that the route wants; empty: it stays.
+func newPath(a *mesh.RouteAction, m *mesh.RouteMatch, target string) string {
+	switch {
+	case a.PrefixRewrite != "":
+		return rewritten(m, target, a.PrefixRewrite)
+	case a.RegexRewrite != nil:
+		return regexRewritten(a.RegexRewrite, target)
+	}
+	return ""
+}
+
+// newHost is the authority that the route wants; empty: it stays.
+func newHost(a *mesh.RouteAction, r *http1.Request) string {
+	switch {
+	case a.HostRewriteLiteral != "":
+		return a.HostRewriteLiteral
+	case a.HostRewriteHeader != "":
+		name, _ := field(r, a.HostRewriteHeader)
+		return name
+	case a.HostRewritePathRegex != nil:
+		return a.HostRewritePathRegex.Apply(r.Path[:pathLength(r.Path)])
+	}
+	return ""
+}
+
+// rewriteHost replaces the authority.
+func (x *exchange) rewriteHost(a *mesh.RouteAction, name string) {
+	if name == "" {
+		return
+	}
+	h := &x.c.req.Header
+	old := h.Value("host")
+	if a.AppendXForwardedHost {
+		h.Add("x-forwarded-host", old)
+	}
+	h.Set("x-envoy-original-host", old)
+	h.Set("host", name)
+}
+
 // rewritten puts prefix in the place of what the match compared.
-func rewritten(m *mesh.RouteMatch, path, prefix string) string { return prefix + path[len(m.Path):] }
+func rewritten(m *mesh.RouteMatch, path, prefix string) string {
+	n := len(m.Path)
+	if m.Kind == mesh.PathRegex {
+		n = pathLength(path)
+	}
+	return prefix + path[n:]
+}
+
+// regexRewritten changes a target before its query; empty if nothing of the path is left.
+func regexRewritten(rw *mesh.RegexRewrite, target string) string {
+	n := pathLength(target)
+	path := rw.Apply(target[:n])
+	if path == "" {
+		return ""
+	}
+	return path + target[n:]
+}
+
+// pathLength is how much of a target comes before the query.
+func pathLength(target string) int {
+	if i := strings.IndexByte(target, '?'); i >= 0 {
+		return i
+	}
+	return len(target)
+}
 
 // redirectTo is the location of a redirect (Envoy: config_impl.cc, RouteEntryImplBase::newUri).
 func redirectTo(to *mesh.Redirect, m *mesh.RouteMatch, r *http1.Request) string {
@@ -77,6 +137,8 @@ func redirectPath(to *mesh.Redirect, m *mesh.RouteMatch, path string) string {
 		path = to.Path
 	case to.PrefixPath != "":
 		path = rewritten(m, path, to.PrefixPath)
+	case to.RegexRewrite != nil:
+		path = cmp.Or(regexRewritten(to.RegexRewrite, path), path)
 	}
 	if to.StripQuery {
 		path, _, _ = strings.Cut(path, "?")

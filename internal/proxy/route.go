@@ -5,6 +5,7 @@ package proxy
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -86,23 +87,48 @@ func (t *routeTable) host(authority string) *mesh.VirtualHost {
 }
 
 // match finds the first route for a request.
-func (t *routeTable) match(r *http1.Request) match {
-	vh := t.host(r.Header.Value("host"))
+func (t *routeTable) match(r *http1.Request, d *draw) match {
+	vh := t.hostOf(r)
 	if vh == nil || r.Path == "" { // CONNECT needs a matcher of its own
 		return match{}
 	}
 	path, query, _ := strings.Cut(r.Path, "?")
+	short := path
+	if t.config.IgnorePathParametersInPathMatching {
+		short, _, _ = strings.Cut(path, ";")
+	}
 	for _, rt := range vh.Routes {
 		m := &rt.Match
-		if pathMatches(m, path) && headersMatch(m.Headers, r) && queryMatches(m.Query, query) {
+		if pathMatches(m, path, short) && (m.Fraction == nil || d.hits(m.Fraction)) && (!m.GRPC || grpc(r)) && headersMatch(m.Headers, r) &&
+			queryMatches(m.Query, query) && (m.Cookies == nil || cookiesMatch(m.Cookies, r)) {
 			return match{t.config, vh, rt}
 		}
 	}
 	return match{}
 }
 
-func pathMatches(m *mesh.RouteMatch, path string) bool {
-	if m.Kind == mesh.PathExact {
+// hostOf is the virtual host of a request; nil: none.
+func (t *routeTable) hostOf(r *http1.Request) *mesh.VirtualHost {
+	name := t.config.VHostHeader
+	if name == "" {
+		name = "host"
+	}
+	a, ok := r.Header.Get(name)
+	if !ok {
+		return nil
+	}
+	if t.config.IgnorePortInHostMatching {
+		a, _, _ = cutPort(a)
+	}
+	return t.host(a)
+}
+
+// pathMatches compares a path; all but regular expressions look at path, which may have lost its parameters.
+func pathMatches(m *mesh.RouteMatch, whole, path string) bool {
+	switch m.Kind {
+	case mesh.PathRegex:
+		return m.Regex.Match(whole)
+	case mesh.PathExact:
 		return len(path) == len(m.Path) && equal(path, m.Path, !m.CaseSensitive)
 	}
 	if len(path) < len(m.Path) || !equal(path[:len(m.Path)], m.Path, !m.CaseSensitive) {
@@ -126,37 +152,33 @@ func headersMatch(all []mesh.HeaderMatch, r *http1.Request) bool {
 
 func headerMatches(m *mesh.HeaderMatch, r *http1.Request) bool {
 	there, hit := false, false
-	see := func(v string) {
-		there = true
-		hit = hit || stringMatches(&m.Match, v)
-	}
-	switch m.Name {
-	case ":method":
-		see(r.Method)
-	case ":path":
-		see(r.Path)
-	case ":scheme":
-		see(schemeOf(r))
-	default:
-		name := m.Name
-		if name == ":authority" {
-			name = "host"
-		}
+	if v, ok := pseudo(r, m.Name); ok {
+		there, hit = true, valueMatches(m, v)
+	} else {
 		for i := range r.Header.Fields {
-			if f := &r.Header.Fields[i]; f.Name == name {
-				see(f.Value)
+			if f := &r.Header.Fields[i]; f.Name == m.Name {
+				there = true
+				hit = hit || valueMatches(m, f.Value)
 			}
 		}
 	}
 	switch {
-	case m.Match.Kind == mesh.StringPresent:
+	case m.Match.Kind == mesh.StringPresent && m.Range == nil:
 		return (there == m.Present) != m.Invert
 	case !there && !m.TreatMissingAsEmpty:
 		return false
 	case !there:
-		hit = stringMatches(&m.Match, "")
+		hit = valueMatches(m, "")
 	}
 	return hit != m.Invert
+}
+
+func valueMatches(m *mesh.HeaderMatch, v string) bool {
+	if m.Range == nil {
+		return stringMatches(&m.Match, v)
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	return err == nil && n >= m.Range.Start && n < m.Range.End
 }
 
 func stringMatches(m *mesh.StringMatch, v string) bool {
@@ -173,6 +195,8 @@ func stringMatches(m *mesh.StringMatch, v string) bool {
 			return strings.Contains(strings.ToLower(v), strings.ToLower(m.Value))
 		}
 		return strings.Contains(v, m.Value)
+	case mesh.StringRegex:
+		return m.Regex.Match(v)
 	}
 	return true // StringPresent
 }
@@ -200,6 +224,61 @@ func parameter(query, name string) (string, bool) {
 		if k, v, _ := strings.Cut(one, "="); k == name {
 			return v, true
 		}
+	}
+	return "", false
+}
+
+func cookiesMatch(all []mesh.CookieMatch, r *http1.Request) bool {
+	for i := range all {
+		m := &all[i]
+		v, there := cookie(r, m.Name)
+		if (there && stringMatches(&m.Match, v)) == m.Invert {
+			return false
+		}
+	}
+	return true
+}
+
+// cookie is the value of the first cookie of that name, without quotes (Envoy: http/utility.cc, parseCookieValue).
+func cookie(r *http1.Request, name string) (string, bool) {
+	for i := range r.Header.Fields {
+		f := &r.Header.Fields[i]
+		if f.Name != "cookie" {
+			continue
+		}
+		for one := range strings.SplitSeq(f.Value, ";") {
+			k, v, ok := strings.Cut(strings.TrimLeft(one, " \t"), "=")
+			if !ok || k != name {
+				continue
+			}
+			v = strings.TrimRight(v, " \t")
+			if n := len(v); n >= 2 && v[0] == '"' && v[n-1] == '"' {
+				v = v[1 : n-1]
+			}
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// field is the first value of a request's field, Envoy's names for what is no field in HTTP/1.1 included.
+func field(r *http1.Request, name string) (string, bool) {
+	if v, ok := pseudo(r, name); ok {
+		return v, true
+	}
+	return r.Header.Get(name)
+}
+
+func pseudo(r *http1.Request, name string) (string, bool) {
+	switch name {
+	case ":method":
+		return r.Method, true
+	case ":path":
+		return r.Path, true
+	case ":scheme":
+		return schemeOf(r), true
+	case ":authority":
+		return r.Header.Get("host")
 	}
 	return "", false
 }

@@ -15,6 +15,7 @@ import (
 func (x *exchange) serve() {
 	c, r := x.c, &x.c.req
 	x.headTimeout = 0
+	x.grpc = grpc(r)
 	if r.Close {
 		c.closing = true
 	}
@@ -66,7 +67,7 @@ func (x *exchange) findRoute() {
 		table = x.c.p.state.Load().routes[routesKey{v.scope, x.c.config.RDS}]
 	}
 	if table != nil {
-		x.match = table.match(&x.c.req)
+		x.match = table.match(&x.c.req, &x.draw)
 	}
 }
 
@@ -104,12 +105,12 @@ func (x *exchange) redirect(status int, body string, to *mesh.Redirect) {
 // forward sends the request to an endpoint and its answer to the client.
 func (x *exchange) forward(a *mesh.RouteAction) {
 	c := x.c
-	x.share = share(a.Clusters)
+	x.split(a)
 	x.timeout = a.Timeout
 	if a.IdleTimeout != nil {
 		x.idle = *a.IdleTimeout
 	}
-	x.cluster = c.p.state.Load().clusters[mesh.ClusterID{Scope: c.v.scope, Name: x.share.Name}]
+	x.cluster = c.p.state.Load().clusters[mesh.ClusterID{Scope: c.v.scope, Name: x.clusterName()}]
 	if x.cluster == nil {
 		c.v.http.noCluster.Add(1)
 		x.reply(a.ClusterNotFoundCode, "", nil)
@@ -126,6 +127,9 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		x.cluster.stats.answered(503)
 		x.reply(503, "no healthy upstream", nil)
 		return
+	}
+	if a.AutoHostRewrite {
+		x.rewriteHost(a, target.Hostname)
 	}
 	h := x.cluster.host(target.Address)
 	l, fail := x.acquire(h)

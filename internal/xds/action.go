@@ -47,13 +47,14 @@ func redirect(p *routev3.RedirectAction, path string, f *findings) *mesh.Redirec
 		f.refused(join(path, "port_redirect"), "must be a port, not %d", p.GetPortRedirect())
 	}
 	return &mesh.Redirect{
-		Scheme:     p.GetSchemeRedirect(),
-		HTTPS:      p.GetHttpsRedirect(),
-		Host:       p.GetHostRedirect(),
-		Port:       p.GetPortRedirect(),
-		Path:       p.GetPathRedirect(),
-		PrefixPath: p.GetPrefixRewrite(),
-		Status:     redirectCodes[p.GetResponseCode()],
-		StripQuery: p.GetStripQuery(),
+		Scheme:       p.GetSchemeRedirect(),
+		HTTPS:        p.GetHttpsRedirect(),
+		Host:         p.GetHostRedirect(),
+		Port:         p.GetPortRedirect(),
+		Path:         p.GetPathRedirect(),
+		PrefixPath:   p.GetPrefixRewrite(),
+		RegexRewrite: regexRewrite(p.GetRegexRewrite(), join(path, "regex_rewrite"), f),
+		Status:       redirectCodes[p.GetResponseCode()],
+		StripQuery:   p.GetStripQuery(),
 	}
 }

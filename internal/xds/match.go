@@ -7,6 +7,7 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"github.com/leno-mesh/leno/internal/mesh"
 )
@@ -21,7 +22,13 @@ func routeMatch(p *routev3.RouteMatch, path string, f *findings) mesh.RouteMatch
 		m.Kind, m.Path = mesh.PathExact, s.Path
 	case *routev3.RouteMatch_PathSeparatedPrefix:
 		m.Kind, m.Path = mesh.PathSeparatedPrefix, s.PathSeparatedPrefix
+	case *routev3.RouteMatch_SafeRegex:
+		m.Kind, m.Regex = mesh.PathRegex, regex(s.SafeRegex, true, join(path, "safe_regex"), f)
 	}
+	if p.GetRuntimeFraction() != nil {
+		m.Fraction = fraction(p.GetRuntimeFraction().GetDefaultValue())
+	}
+	m.GRPC = p.GetGrpc() != nil
 	for i, h := range p.GetHeaders() {
 		if hm, ok := headerMatch(h, at(join(path, "headers"), i), f); ok {
 			m.Headers = append(m.Headers, hm)
@@ -32,7 +39,23 @@ func routeMatch(p *routev3.RouteMatch, path string, f *findings) mesh.RouteMatch
 			m.Query = append(m.Query, qm)
 		}
 	}
+	for i, c := range p.GetCookies() {
+		if sm, ok := stringMatch(c.GetStringMatch(), join(at(join(path, "cookies"), i), "string_match"), f); ok {
+			m.Cookies = append(m.Cookies, mesh.CookieMatch{Name: c.GetName(), Match: sm, Invert: c.GetInvertMatch()})
+		}
+	}
 	return m
+}
+
+func fraction(p *typev3.FractionalPercent) *mesh.Fraction {
+	f := &mesh.Fraction{Numerator: p.GetNumerator(), Denominator: 100}
+	switch p.GetDenominator() {
+	case typev3.FractionalPercent_TEN_THOUSAND:
+		f.Denominator = 10_000
+	case typev3.FractionalPercent_MILLION:
+		f.Denominator = 1_000_000
+	}
+	return f
 }
 
 //nolint:staticcheck // the deprecated forms are still in many files
@@ -54,6 +77,10 @@ func headerMatch(p *routev3.HeaderMatcher, path string, f *findings) (mesh.Heade
 		h.Match = mesh.StringMatch{Kind: mesh.StringContains, Value: s.ContainsMatch}
 	case *routev3.HeaderMatcher_PresentMatch:
 		h.Match, h.Present = mesh.StringMatch{Kind: mesh.StringPresent}, s.PresentMatch
+	case *routev3.HeaderMatcher_RangeMatch:
+		h.Range = &mesh.Range{Start: s.RangeMatch.GetStart(), End: s.RangeMatch.GetEnd()}
+	case *routev3.HeaderMatcher_SafeRegexMatch:
+		h.Match = mesh.StringMatch{Kind: mesh.StringRegex, Regex: regex(s.SafeRegexMatch, true, join(path, "safe_regex_match"), f)}
 	case *routev3.HeaderMatcher_StringMatch:
 		var ok bool
 		if h.Match, ok = stringMatch(s.StringMatch, join(path, "string_match"), f); !ok {
@@ -91,8 +118,13 @@ func stringMatch(p *matcherv3.StringMatcher, path string, f *findings) (mesh.Str
 		m.Kind, m.Value = mesh.StringSuffix, s.Suffix
 	case *matcherv3.StringMatcher_Contains:
 		m.Kind, m.Value = mesh.StringContains, s.Contains
+	case *matcherv3.StringMatcher_SafeRegex:
+		m.Kind, m.Regex = mesh.StringRegex, regex(s.SafeRegex, true, join(path, "safe_regex"), f)
+		if m.IgnoreCase {
+			f.invalid(join(path, "ignore_case"), "has no effect for safe_regex; begin the expression with (?i)")
+		}
 	default:
-		return m, false // a regular expression or another kind, refused by the table
+		return m, false // another kind, refused by the table
 	}
 	return m, true
 }

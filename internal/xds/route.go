@@ -47,6 +47,10 @@ func routeConfig(p *routev3.RouteConfiguration, path string, f *findings) *route
 		RequestHeaders:                  requestHeaders(p, path, f),
 		ResponseHeaders:                 responseHeaders(p, path, f),
 		MostSpecificHeaderMutationsWins: p.GetMostSpecificHeaderMutationsWins(),
+
+		IgnorePortInHostMatching:           p.GetIgnorePortInHostMatching(),
+		VHostHeader:                        strings.ToLower(p.GetVhostHeader()),
+		IgnorePathParametersInPathMatching: p.GetIgnorePathParametersInPathMatching(),
 	}
 	rr := &routeReader{f: f, out: &routeResource{config: rc},
 		maxBody: uint32Or(p.GetMaxDirectResponseBodySizeBytes(), defaultMaxBody)}
@@ -137,9 +141,17 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 	a := &mesh.RouteAction{
 		Timeout:              duration(p.GetTimeout(), 15*time.Second, join(path, "timeout"), rr.f),
 		PrefixRewrite:        p.GetPrefixRewrite(),
+		RegexRewrite:         regexRewrite(p.GetRegexRewrite(), join(path, "regex_rewrite"), rr.f),
 		HostRewriteLiteral:   p.GetHostRewriteLiteral(),
+		HostRewriteHeader:    strings.ToLower(p.GetHostRewriteHeader()),
+		HostRewritePathRegex: regexRewrite(p.GetHostRewritePathRegex(), join(path, "host_rewrite_path_regex"), rr.f),
+		HashPolicy:           hashPolicies(p.GetHashPolicy(), join(path, "hash_policy"), rr.f),
+		AutoHostRewrite:      p.GetAutoHostRewrite().GetValue(),
 		AppendXForwardedHost: p.GetAppendXForwardedHost(),
 		ClusterNotFoundCode:  notFoundCodes[p.GetClusterNotFoundResponseCode()],
+	}
+	if a.PrefixRewrite != "" && p.GetRegexRewrite() != nil {
+		rr.f.invalid(join(path, "regex_rewrite"), "cannot be given together with prefix_rewrite")
 	}
 	if p.GetIdleTimeout() != nil {
 		d := duration(p.GetIdleTimeout(), 0, join(path, "idle_timeout"), rr.f)
@@ -149,6 +161,9 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 		a.Clusters = []mesh.WeightedCluster{{Name: c, Weight: 1}}
 		rr.out.refs = append(rr.out.refs, clusterRef{join(path, "cluster"), c})
 	}
+	if h := p.GetClusterHeader(); h != "" {
+		a.Clusters = []mesh.WeightedCluster{{Header: strings.ToLower(h), Weight: 1}}
+	}
 	if p.GetWeightedClusters() != nil {
 		rr.weighted(p.GetWeightedClusters(), join(path, "weighted_clusters"), a)
 	}
@@ -156,22 +171,25 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 }
 
 func (rr *routeReader) weighted(p *routev3.WeightedCluster, path string, a *mesh.RouteAction) {
+	a.SplitHeader, a.SplitByHash = strings.ToLower(p.GetHeaderName()), p.GetUseHashPolicy().GetValue()
 	var sum uint64
 	for i, c := range p.GetClusters() {
 		sub := at(join(path, "clusters"), i)
-		if c.GetName() == "" {
-			if c.GetClusterHeader() == "" { // cluster_header is refused by the table
-				rr.f.invalid(sub, "name is missing")
-			}
-			continue
+		switch named, header := c.GetName() != "", c.GetClusterHeader() != ""; {
+		case named && header:
+			rr.f.invalid(sub, "only one of name and cluster_header may be given")
+		case named:
+			rr.out.refs = append(rr.out.refs, clusterRef{join(sub, "name"), c.GetName()})
+		case !header:
+			rr.f.invalid(sub, "name or cluster_header is missing")
 		}
 		sum += uint64(c.GetWeight().GetValue())
 		a.Clusters = append(a.Clusters, mesh.WeightedCluster{
-			Name: c.GetName(), Weight: c.GetWeight().GetValue(),
-			RequestHeaders:  requestHeaders(c, sub, rr.f),
-			ResponseHeaders: responseHeaders(c, sub, rr.f),
+			Name: c.GetName(), Header: strings.ToLower(c.GetClusterHeader()), Weight: c.GetWeight().GetValue(),
+			HostRewriteLiteral: c.GetHostRewriteLiteral(),
+			RequestHeaders:     requestHeaders(c, sub, rr.f),
+			ResponseHeaders:    responseHeaders(c, sub, rr.f),
 		})
-		rr.out.refs = append(rr.out.refs, clusterRef{join(sub, "name"), c.GetName()})
 	}
 	switch {
 	case len(p.GetClusters()) == 0 || rr.f.hasBelow(mesh.Rejected, path):
