@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"errors"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,10 @@ type exchange struct {
 	sent     atomic.Bool   // the whole request went upstream
 	headed   bool          // the answer's head was written
 	broken   bool          // the connection cannot go on
+
+	// remote is the client as far as it is known, internal whether its x-envoy-* fields count.
+	remote   netip.Addr
+	internal bool
 
 	match   match
 	cluster *cluster
@@ -73,6 +78,7 @@ func (x *exchange) reset() {
 	x.gone.Store(nil)
 	x.sent.Store(false)
 	x.side, x.early, x.headed, x.broken = nil, x.early[:0], false, false
+	x.remote, x.internal = x.c.remote, false
 	x.match, x.cluster, x.share = match{}, nil, nil
 	x.c.req.Method = ""
 	x.c.out.expired = x.writeExpired
