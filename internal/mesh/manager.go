@@ -10,7 +10,8 @@ type Origin struct {
 	TrustedHops uint32
 	// Detection is asked in turn without use_remote_address; the first that finds an address counts.
 	Detection []XFFDetection
-	// Internal are the addresses of internal clients, who may use the x-envoy-* fields. Empty: nobody is internal.
+	// Internal are the addresses of internal clients, who may use the x-envoy-* fields. Empty: nobody is internal
+	// (without internal_address_config; with an empty one it is the private networks).
 	Internal []netip.Prefix
 	// SkipXFFAppend leaves x-forwarded-for as it came.
 	SkipXFFAppend bool
@@ -30,7 +31,8 @@ type XFFDetection struct {
 	Hops uint32
 	// Trusted are the proxies that are skipped instead, if the connection itself comes from one of them.
 	Trusted []netip.Prefix
-	// Append adds the connection's own address to the list afterwards.
+	// Append adds the connection's own address to the list afterwards, also when nothing was found. A connection that is not
+	// from a trusted proxy is always added.
 	Append bool
 }
 

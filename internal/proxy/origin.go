@@ -22,6 +22,7 @@ func detect(d *mesh.XFFDetection, h *http1.Header, remote netip.Addr) (client ne
 		return netip.Addr{}, false
 	}
 	list := h.Value("x-forwarded-for")
+	alone = strings.IndexByte(list, ',') < 0
 	for list != "" {
 		var entry string
 		if i := strings.LastIndexByte(list, ','); i >= 0 {
@@ -29,19 +30,16 @@ func detect(d *mesh.XFFDetection, h *http1.Header, remote netip.Addr) (client ne
 		} else {
 			list, entry = "", list
 		}
-		if entry = trimSpace(entry); entry == "" {
-			continue
-		}
-		a, err := netip.ParseAddr(entry)
+		a, err := netip.ParseAddr(trimSpace(entry))
 		if err != nil {
-			return client, false
+			break
 		}
 		client = a
 		if !within(d.Trusted, a) {
-			return client, false
+			break
 		}
 	}
-	return client, client.IsValid()
+	return client, alone
 }
 
 // lastForwarded is the last address of x-forwarded-for, or one of those before it.

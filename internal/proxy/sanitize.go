@@ -95,14 +95,13 @@ func (x *exchange) locate() {
 		for i := range o.Detection {
 			d := &o.Detection[i]
 			a, only := detect(d, h, c.remote)
-			if !a.IsValid() {
-				continue
-			}
-			x.remote, alone = a, only
-			if d.Append {
+			if d.Append || len(d.Trusted) > 0 && !within(d.Trusted, c.remote) {
 				h.Add("x-forwarded-for", c.forwardedFor())
 			}
-			break
+			if a.IsValid() {
+				x.remote, alone = a, only
+				break
+			}
 		}
 	}
 	x.internal = alone && within(o.Internal, x.remote)

@@ -26,6 +26,9 @@ func origin(p *hcmv3.HttpConnectionManager, path string, f *findings) mesh.Origi
 		Scheme:               p.GetSchemeHeaderTransformation().GetSchemeToOverwrite(),
 		AddUserAgent:         boolOr(p.GetAddUserAgent(), false),
 	}
+	if p.GetInternalAddressConfig() != nil && o.Internal == nil {
+		o.Internal = private
+	}
 	extensions := in("original_ip_detection_extensions")
 	switch list := p.GetOriginalIpDetectionExtensions(); {
 	case len(list) == 0 && !boolOr(p.GetUseRemoteAddress(), false):
@@ -45,6 +48,10 @@ func origin(p *hcmv3.HttpConnectionManager, path string, f *findings) mesh.Origi
 	}
 	return o
 }
+
+// private is who is internal where internal_address_config names no ranges.
+var private = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("::1/128")}
 
 func detection(m *xffv3.XffConfig, path string, f *findings) mesh.XFFDetection {
 	d := mesh.XFFDetection{Hops: m.GetXffNumTrustedHops(), Append: !boolOr(m.GetSkipXffAppend(), true),
