@@ -152,8 +152,19 @@ type HTTPConnectionManager struct {
 	PreserveExternalRequestID bool
 	// Upgrades are the protocols passed through, in lower case ("websocket"); all others are refused with 403.
 	Upgrades []string
-	// ServerName is what goes into `server` of responses.
-	ServerName string
+	// ServerName is what goes into `server` of responses, as ServerHeader says.
+	ServerName   string
+	ServerHeader ServerHeader
+	// Origin, Paths and Authority say what is made of a request's head.
+	Origin    Origin
+	Paths     Paths
+	Authority Authority
+	// Via is appended to via in both directions; empty: nothing is.
+	Via string
+	// RequestIDInResponse is always_set_request_id_in_response.
+	RequestIDInResponse bool
+	// Proxy100Continue leaves it to the upstream to answer Expect: 100-continue.
+	Proxy100Continue bool
 	// DelayedCloseTimeout, DrainTimeout: Envoy's defaults 1 s and 5 s.
 	DelayedCloseTimeout time.Duration
 	DrainTimeout        time.Duration

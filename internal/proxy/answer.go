@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/leno-mesh/leno/internal/mesh"
 	"github.com/leno-mesh/leno/internal/proxy/http1"
 )
 
@@ -23,7 +24,10 @@ var errCut = errors.New("cut")
 func (x *exchange) answer(l *leg) {
 	err := x.readHead(l)
 	for err == nil && l.response.Status < 200 && l.response.Status != 101 {
-		x.live() // interim responses are not passed on, as in Envoy
+		x.live()
+		if x.c.config.Proxy100Continue { // else interim responses are not passed on, as in Envoy
+			x.interim(&l.response)
+		}
 		err = x.readHead(l)
 	}
 	switch {
@@ -38,6 +42,13 @@ func (x *exchange) answer(l *leg) {
 		x.cluster.stats.rqReset.Add(1)
 		x.failed(l.pool.host, terminated)
 	}
+}
+
+// interim passes a response of the status 1xx on. That the client has gone is seen with the next write.
+func (x *exchange) interim(r *http1.Response) {
+	x.c.out.framing = http1.None
+	x.c.out.buf = http1.AppendResponse(x.c.out.buf[:0], r.Status, &r.Header, http1.None, false)
+	_ = x.flush()
 }
 
 // readHead waits for the next head.
@@ -198,7 +209,23 @@ func (x *exchange) head(status int, h *http1.Header, f http1.Framing) {
 		c.v.http.cxDrainClose.Add(1)
 		c.closing = true
 	}
-	h.Set("server", c.config.ServerName)
+	switch c.config.ServerHeader {
+	case mesh.PassServerThrough:
+	case mesh.AppendServerIfAbsent:
+		if !h.Has("server") {
+			h.Set("server", c.config.ServerName)
+		}
+	default:
+		h.Set("server", c.config.ServerName)
+	}
+	if c.config.Via != "" {
+		appendVia(h, c.config.Via)
+	}
+	if c.config.RequestIDInResponse || x.internal && c.req.Header.Has("x-envoy-force-trace") {
+		if id, ok := c.req.Header.Get("x-request-id"); ok {
+			h.Set("x-request-id", id)
+		}
+	}
 	if !h.Has("date") {
 		h.Set("date", httpDate())
 	}

@@ -49,6 +49,7 @@ func collectHTTP(e scope, s *httpStats) {
 		"downstream_rq_timeout": &s.rqTimeout, "downstream_rq_idle_timeout": &s.rqIdleTimeout,
 		"downstream_rq_header_timeout": &s.rqHeaderTimeout, "downstream_rq_too_large": &s.rqTooLarge,
 		"downstream_rq_response_before_rq_complete": &s.rqEarly, "downstream_rq_rx_reset": &s.rqGone,
+		"downstream_rq_failed_path_normalization": &s.rqBadPath, "downstream_rq_redirected_with_normalized_path": &s.rqNewPath,
 		"no_route": &s.noRoute, "no_cluster": &s.noCluster, "rq_direct_response": &s.direct, "rq_redirect": &s.redirect,
 	} {
 		e.counter(name, c)

@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"errors"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,10 @@ type exchange struct {
 	grpc    bool // the request is gRPC's
 	draw    draw
 	cookies []string // that the upstream's answer sets
+	// remote is the client as far as it is known, internal whether its x-envoy-* fields count.
+	remote   netip.Addr
+	internal bool
+
 	match   match
 	cluster *cluster
 	share   *mesh.WeightedCluster
@@ -76,6 +81,7 @@ func (x *exchange) reset() {
 	x.gone.Store(nil)
 	x.sent.Store(false)
 	x.side, x.early, x.headed, x.broken = nil, x.early[:0], false, false
+	x.remote, x.internal = x.c.remote, false
 	x.cookies = x.cookies[:0]
 	x.grpc, x.draw, x.match, x.cluster, x.share = false, 0, match{}, nil, nil
 	x.c.req.Method = ""

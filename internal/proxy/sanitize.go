@@ -9,47 +9,103 @@ import (
 	"sync"
 )
 
-// internalOnly are fields that only an internal client may set; with no internal addresses configured nobody is internal
+// internalOnly are fields that only an internal client may set; see mesh.Origin.Internal
 // (Envoy: conn_manager_utility.cc, cleanInternalHeaders).
 var internalOnly = []string{"x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-retry-on", "x-envoy-retry-grpc-on",
 	"x-envoy-max-retries", "x-envoy-upstream-alt-stat-name", "x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms",
 	"x-envoy-upstream-rq-timeout-alt-response", "x-envoy-expected-rq-timeout-ms", "x-envoy-force-trace", "x-envoy-ip-tags",
-	"x-envoy-original-url", "x-envoy-hedge-on-per-try-timeout", "x-envoy-internal", "x-forwarded-client-cert"}
+	"x-envoy-original-url", "x-envoy-hedge-on-per-try-timeout", "x-envoy-internal"}
 
 // edgeOnly are fields that a client may not set when its own address counts.
 var edgeOnly = []string{"x-envoy-decorator-operation", "x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node",
 	"x-envoy-original-path", "x-envoy-original-host"}
 
+// routerOnly are fields of internal clients that end at the router.
+var routerOnly = []string{"x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-retry-on", "x-envoy-retry-grpc-on",
+	"x-envoy-max-retries", "x-envoy-upstream-alt-stat-name", "x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms",
+	"x-envoy-upstream-rq-timeout-alt-response", "x-envoy-expected-rq-timeout-ms", "x-envoy-hedge-on-per-try-timeout"}
+
 // sanitize makes the request's fields what an upstream may believe (Envoy: conn_manager_utility.cc, mutateRequestHeaders).
 func (x *exchange) sanitize() {
 	c, r := x.c, &x.c.req
-	h := &r.Header
+	h, o := &r.Header, &c.config.Origin
 	r.DropHopByHop()
-	edge := c.config.UseRemoteAddress
-	if edge {
-		client := c.remote.String()
-		if c.remote.IsLoopback() {
-			client = hostAddress()
-		}
-		h.Add("x-forwarded-for", client)
-		h.Set("x-forwarded-proto", "http")
-	} else if !h.Has("x-forwarded-proto") {
+	x.locate()
+	if o.AppendXForwardedPort && !h.Has("x-forwarded-port") {
+		h.Set("x-forwarded-port", c.port())
+	}
+	if !h.Has("x-forwarded-proto") {
 		h.Set("x-forwarded-proto", "http")
 	}
+	if o.Scheme != "" {
+		r.Scheme = o.Scheme
+		h.Set("x-forwarded-proto", o.Scheme)
+	}
+	edge := c.config.UseRemoteAddress && !x.internal
 	for i := range h.Fields {
 		if len(h.Fields[i].Name) > 2 && h.Fields[i].Name[:2] == "x-" {
-			dropEach(h.Del, internalOnly, edge)
+			if !x.internal {
+				dropEach(h.Del, internalOnly, edge)
+			}
+			if !o.KeepClientCert {
+				h.Del("x-forwarded-client-cert")
+			}
 			break
 		}
 	}
+	if x.internal {
+		h.Set("x-envoy-internal", "true")
+	}
+	if o.AddUserAgent {
+		x.addUserAgent()
+	}
+	if v := c.config.Via; v != "" {
+		appendVia(h, v)
+	}
 	if edge {
-		h.Set("x-envoy-external-address", c.remote.String())
+		h.Set("x-envoy-external-address", x.remote.String())
 	}
 	if c.config.GenerateRequestID && (edge && !c.config.PreserveExternalRequestID || !h.Has("x-request-id")) {
 		h.Set("x-request-id", newRequestID())
 	}
 }
 
+// locate finds the client that the request comes from, and whether it is an internal one.
+func (x *exchange) locate() {
+	c, h, o := x.c, &x.c.req.Header, &x.c.config.Origin
+	x.remote, x.internal = c.remote, false
+	var alone bool // the address is the only one that was named
+	if c.config.UseRemoteAddress {
+		alone = !h.Has("x-forwarded-for")
+		if o.TrustedHops > 0 {
+			if a, _ := lastForwarded(h, o.TrustedHops-1); a.IsValid() {
+				x.remote = a
+			}
+		}
+		if !o.SkipXFFAppend {
+			h.Add("x-forwarded-for", c.forwardedFor())
+		}
+		if o.TrustedHops == 0 {
+			h.Set("x-forwarded-proto", "http")
+			if o.AppendXForwardedPort {
+				h.Del("x-forwarded-port")
+			}
+		}
+	} else {
+		for i := range o.Detection {
+			d := &o.Detection[i]
+			a, only := detect(d, h, c.remote)
+			if d.Append || len(d.Trusted) > 0 && !within(d.Trusted, c.remote) {
+				h.Add("x-forwarded-for", c.forwardedFor())
+			}
+			if a.IsValid() {
+				x.remote, alone = a, only
+				break
+			}
+		}
+	}
+	x.internal = alone && within(o.Internal, x.remote)
+}
 func dropEach(del func(string), names []string, edge bool) {
 	for _, n := range names {
 		del(n)

@@ -25,7 +25,7 @@ func (x *exchange) serve() {
 	}
 	c.body.Start(c.in, framing, r.Length)
 	x.live()
-	if strings.EqualFold(r.Header.Value("expect"), "100-continue") {
+	if !c.config.Proxy100Continue && strings.EqualFold(r.Header.Value("expect"), "100-continue") {
 		c.out.framing = http1.None
 		c.out.buf = append(c.out.buf[:0], http1.Continue...)
 		if x.flush() != nil {
@@ -41,6 +41,9 @@ func (x *exchange) serve() {
 	if c.body.Done() {
 		x.finished()
 	}
+	if !x.normalize() {
+		return
+	}
 	x.sanitize()
 	x.findRoute()
 	if r.Upgrade != "" && !x.upgradable() {
@@ -48,6 +51,33 @@ func (x *exchange) serve() {
 		return
 	}
 	x.route()
+}
+
+// normalize makes path and host canonical; false: the request was answered.
+func (x *exchange) normalize() bool {
+	c, r := x.c, &x.c.req
+	if r.Method != "CONNECT" {
+		if r.Path == "" || r.Path[0] != '/' {
+			x.reply(404, "", nil)
+			return false
+		}
+		path, then := normalizePath(&c.config.Paths, r.Path)
+		switch r.Path = path; then {
+		case rejectPath:
+			c.v.http.rqBadPath.Add(1)
+			c.closing = true
+			x.reply(400, "", nil)
+			return false
+		case redirectPathTo:
+			c.v.http.rqNewPath.Add(1)
+			x.reply(307, "", func(h *http1.Header) { h.Set("location", path) })
+			return false
+		}
+	}
+	if c.config.Authority != (mesh.Authority{}) {
+		normalizeHost(&c.config.Authority, r, c.v.listener.Address.Port())
+	}
+	return true
 }
 
 func (x *exchange) upgradable() bool {
@@ -116,10 +146,13 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		x.reply(a.ClusterNotFoundCode, "", nil)
 		return
 	}
+	if x.internal {
+		x.takeClientTimeout()
+	}
 	x.requestOps()
 	x.rewrite(a)
-	if a.Timeout > 0 {
-		c.req.Header.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(a.Timeout.Milliseconds(), 10))
+	if x.timeout > 0 {
+		c.req.Header.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(x.timeout.Milliseconds(), 10))
 	}
 	target := x.cluster.view.Load().balancer.pick()
 	if target == nil {

@@ -91,6 +91,7 @@ type httpStats struct {
 	cxActive                                                                                     gauge
 	cxLength, rqTime                                                                             histogram
 	rqTotal, rqCompleted, rqTimeout, rqIdleTimeout, rqHeaderTimeout, rqTooLarge, rqEarly, rqGone counter
+	rqBadPath, rqNewPath                                                                         counter
 	rqActive                                                                                     gauge
 	classes                                                                                      classes
 	noRoute, noCluster, direct, redirect                                                         counter

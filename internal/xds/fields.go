@@ -67,6 +67,7 @@ func newTable() *table {
 	t.sections = append(t.sections, bootstrapFields()...)
 	t.sections = append(t.sections, listenerFields()...)
 	t.sections = append(t.sections, httpFields()...)
+	t.sections = append(t.sections, managerFields()...)
 	t.sections = append(t.sections, routeFields()...)
 	t.sections = append(t.sections, clusterFields()...)
 	for i := range t.sections {

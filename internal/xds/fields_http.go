@@ -7,11 +7,10 @@ func httpFields() []section {
 	const (
 		h2   = "it is for HTTP/2 and HTTP/3, which clients are not offered"
 		logs = "access logs are not written"
-		norm = "paths are passed on as they came"
 	)
 	return []section{
 		{name: "hcm", title: "HTTP connection manager",
-			msg: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", rows: []row{
+			msg: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", rows: append(managerRows(), []row{
 				{path: "codec_type", rule: honoured, note: "AUTO and HTTP1; both speak HTTP/1.1"},
 				{path: "stat_prefix", rule: honoured},
 				{path: "route_config", rule: honoured, into: []string{"route_config"}},
@@ -27,7 +26,6 @@ func httpFields() []section {
 						"io.istio.http.peer_metadata.Config",
 						"envoy.extensions.filters.http.tap.v3.Tap",
 					}},
-				{path: "add_user_agent{}", rule: honoured, note: "only false"},
 				{path: "common_http_protocol_options.idle_timeout", rule: honoured, note: "absent: 1 h; 0: never"},
 				{path: "common_http_protocol_options.max_headers_count", rule: honoured},
 				{path: "common_http_protocol_options.max_response_headers_kb", rule: skipped, note: "it is for upstream connections"},
@@ -48,21 +46,16 @@ func httpFields() []section {
 				{path: "preserve_external_request_id", rule: honoured},
 				{path: "upgrade_configs.upgrade_type", rule: honoured, note: "websocket"},
 				{path: "upgrade_configs.enabled", rule: honoured},
-				{path: "normalize_path{}", rule: honoured, note: "only false: " + norm},
-				{path: "merge_slashes", rule: refused, note: norm},
-				{path: "path_with_escaped_slashes_action", rule: honoured, note: "KEEP_UNCHANGED only: " + norm},
 				{path: "access_log", rule: skipped, note: logs},
 				{path: "access_log_flush_interval", rule: skipped, note: logs},
 				{path: "flush_access_log_on_new_request", rule: skipped, note: logs},
 				{path: "access_log_options", rule: skipped, note: logs},
 				{path: "tracing", rule: skipped, note: "spans are not made; trace headers pass unchanged"},
-				{path: "set_current_client_cert_details", rule: skipped, note: "it is used only with forward_client_cert_details, which is refused"},
 				{path: "add_proxy_protocol_connection_state", rule: skipped, note: "the PROXY protocol is not read"},
 				{path: "append_local_overload", rule: skipped, note: "there is no overload manager"},
-				{path: "forward_client_cert_details", rule: refused, note: "TLS is not handled"},
 				{path: "scoped_routes", rule: refused, note: "give route_config or rds"},
 				{path: "local_reply_config", rule: refused, note: "local replies are Envoy's own"},
-			}},
+			}...)},
 		{name: "router", title: "HTTP router", msg: "envoy.extensions.filters.http.router.v3.Router", rows: []row{
 			{path: "dynamic_stats", rule: skipped, note: "it only shapes statistics"},
 			{path: "start_child_span", rule: skipped, note: "spans are not made"},

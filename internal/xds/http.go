@@ -31,6 +31,13 @@ func (r *reader) http(p *hcmv3.HttpConnectionManager, path string, out *listener
 		ServerName:                p.GetServerName(),
 		DelayedCloseTimeout:       duration(p.GetDelayedCloseTimeout(), time.Second, in("delayed_close_timeout"), f),
 		DrainTimeout:              duration(p.GetDrainTimeout(), 5*time.Second, in("drain_timeout"), f),
+		ServerHeader:              serverHeaders[p.GetServerHeaderTransformation()],
+		Origin:                    origin(p, path, f),
+		Paths:                     paths(p),
+		Authority:                 authority(p, path, f),
+		Via:                       p.GetVia(),
+		RequestIDInResponse:       p.GetAlwaysSetRequestIdInResponse(),
+		Proxy100Continue:          p.GetProxy_100Continue(),
 		Upgrades:                  upgrades(p.GetUpgradeConfigs(), in("upgrade_configs"), f),
 	}
 	if h.ServerName == "" {
@@ -62,12 +69,6 @@ func httpValues(p *hcmv3.HttpConnectionManager, path string, f *findings) {
 	case hcmv3.HttpConnectionManager_AUTO, hcmv3.HttpConnectionManager_HTTP1:
 	default:
 		f.refused(join(path, "codec_type"), "%s is not supported: leno accepts AUTO and HTTP1", p.GetCodecType())
-	}
-	switch p.GetPathWithEscapedSlashesAction() {
-	case hcmv3.HttpConnectionManager_IMPLEMENTATION_SPECIFIC_DEFAULT, hcmv3.HttpConnectionManager_KEEP_UNCHANGED:
-	default:
-		f.refused(join(path, "path_with_escaped_slashes_action"), "%s is not supported: leno accepts KEEP_UNCHANGED",
-			p.GetPathWithEscapedSlashesAction())
 	}
 	if v := p.GetHttpProtocolOptions().GetAllowAbsoluteUrl(); v != nil && !v.GetValue() {
 		f.refused(join(path, "http_protocol_options.allow_absolute_url"), "false is not supported: leno accepts true")

@@ -229,6 +229,7 @@ func (w *world) hidePorts(text string) string {
 	for name, p := range w.ports {
 		text = strings.ReplaceAll(text, ":"+strconv.Itoa(p), ":("+name+")")
 		text = strings.ReplaceAll(text, "_"+strconv.Itoa(p), "_("+name+")")
+		text = strings.ReplaceAll(text, "x-forwarded-port: "+strconv.Itoa(p), "x-forwarded-port: ("+name+")")
 	}
 	return text
 }

@@ -52,8 +52,13 @@ func (h *Header) Set(name, value string) {
 func (h *Header) Add(name, value string) {
 	if joined(name, h.Response) {
 		for i := range h.Fields {
-			if h.Fields[i].Name == name {
-				h.Fields[i].Value += "," + value
+			if f := &h.Fields[i]; f.Name == name {
+				switch {
+				case f.Value == "":
+					f.Value = value
+				case value != "":
+					f.Value += "," + value
+				}
 				return
 			}
 		}
