@@ -120,7 +120,8 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	if a.Timeout > 0 {
 		c.req.Header.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(a.Timeout.Milliseconds(), 10))
 	}
-	target := x.cluster.view.Load().balancer.pick()
+	b := x.cluster.view.Load().balancer
+	target := b.pick(x.selection(b))
 	if target == nil {
 		x.cluster.stats.cxNoneHealthy.Add(1)
 		x.cluster.stats.answered(503)

@@ -69,6 +69,7 @@ func newTable() *table {
 	t.sections = append(t.sections, httpFields()...)
 	t.sections = append(t.sections, routeFields()...)
 	t.sections = append(t.sections, clusterFields()...)
+	t.sections = append(t.sections, balancingFields()...)
 	for i := range t.sections {
 		s := &t.sections[i]
 		root := &fieldNode{sub: map[protoreflect.Name]*fieldNode{}, deep: true}

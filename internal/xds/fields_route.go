@@ -126,7 +126,7 @@ func routeFields() []section {
 			{path: "auto_host_rewrite{}", rule: honoured, note: "only false"},
 			{path: "rate_limits", rule: skipped, note: limits},
 			{path: "include_vh_rate_limits", rule: skipped, note: limits},
-			{path: "hash_policy", rule: skipped, note: "only ring_hash and maglev read it, which are refused where they are asked for"},
+			{path: "hash_policy.header.header_name", rule: honoured},
 			{path: "cors", rule: skipped, note: "only the cors filter reads it, which is refused where it is asked for"},
 			{path: "early_data_policy", rule: skipped, note: "it is for HTTP/3"},
 			{path: "retry_policy", rule: refused, note: retry},

@@ -141,6 +141,9 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 		AppendXForwardedHost: p.GetAppendXForwardedHost(),
 		ClusterNotFoundCode:  notFoundCodes[p.GetClusterNotFoundResponseCode()],
 	}
+	for _, h := range p.GetHashPolicy() {
+		a.HashHeaders = append(a.HashHeaders, strings.ToLower(h.GetHeader().GetHeaderName()))
+	}
 	if p.GetIdleTimeout() != nil {
 		d := duration(p.GetIdleTimeout(), 0, join(path, "idle_timeout"), rr.f)
 		a.IdleTimeout = &d
