@@ -43,8 +43,8 @@ func (m *mersenne) twist() {
 // below draws from 0 to k-1, each with the same chance; k > 0.
 func (m *mersenne) below(k uint32) uint32 {
 	for {
-		if x := m.next() / uint32((uint64(1)<<32)/uint64(k)); x < k {
-			return x
+		if x := uint64(m.next()) / (1 << 32 / uint64(k)); x < uint64(k) {
+			return uint32(x)
 		}
 	}
 }

@@ -34,13 +34,14 @@ func newSchedule(n int, weight func(int) float64) *schedule {
 // startSchedule is a schedule after so many picks.
 func startSchedule(n int, weight func(int) float64, picks uint64) *schedule {
 	s := &schedule{weight: weight, queue: make([]due, n), order: uint64(n)}
+	const little = 1e-13 // keeps multiples from being due at the same time here, where rounding would decide
 	var sum float64
 	for i := range n {
-		sum += weight(i)
+		sum += weight(i) + little
 	}
 	left := picks
 	for i := range n {
-		w := weight(i)
+		w := weight(i) + little
 		done := uint64(w * float64(picks) / sum)
 		if done > 0 && float64(done)/w >= float64(picks)/sum {
 			done-- // rounded up, or just due: the loop below decides
