@@ -158,7 +158,7 @@ func clusterText(w http.ResponseWriter, c *mesh.Cluster, id mesh.ClusterID, set 
 			{"rq_active", e.RqActive}, {"rq_error", e.RqError}, {"rq_success", e.RqSuccess},
 			{"rq_timeout", e.RqTimeout}, {"rq_total", e.RqTotal},
 			{"hostname", h.Hostname}, {"health_flags", healthFlags(h)}, {"weight", h.Weight},
-			{"priority", 0},
+			{"priority", h.Priority},
 		} {
 			fmt.Fprintf(w, "%s::%s::%v\n", p, row.name, row.value)
 		}
@@ -166,10 +166,8 @@ func clusterText(w http.ResponseWriter, c *mesh.Cluster, id mesh.ClusterID, set 
 }
 
 func healthFlags(h *mesh.Host) string {
-	if h.Health == mesh.Unhealthy {
-		return "/failed_eds_health"
-	}
-	return "healthy"
+	return map[mesh.Health]string{mesh.Healthy: "healthy", mesh.Unhealthy: "/failed_eds_health",
+		mesh.Degraded: "/degraded_eds_health", mesh.Draining: "/eds_status_draining"}[h.Health]
 }
 
 func clusterJSON(c *mesh.Cluster, id mesh.ClusterID, set *mesh.HostSet,
@@ -177,10 +175,8 @@ func clusterJSON(c *mesh.Cluster, id mesh.ClusterID, set *mesh.HostSet,
 	hosts := []map[string]any{}
 	for _, h := range set.All {
 		e := counters(id, h.Address)
-		health := "HEALTHY"
-		if h.Health == mesh.Unhealthy {
-			health = "UNHEALTHY"
-		}
+		health := map[mesh.Health]string{mesh.Healthy: "HEALTHY", mesh.Unhealthy: "UNHEALTHY",
+			mesh.Degraded: "DEGRADED", mesh.Draining: "DRAINING"}[h.Health]
 		stat := func(name, kind string, v uint64) map[string]any {
 			// Envoy's SimpleMetric: 64-bit numbers are strings in proto JSON.
 			return map[string]any{"name": name, "type": kind, "value": fmt.Sprint(v)}

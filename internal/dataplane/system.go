@@ -79,7 +79,7 @@ func explainLoad(err error) error {
 		return fmt.Errorf("load the kernel half: this kernel is locked down for confidentiality, which forbids programs to read "+
 			"kernel memory: boot with lockdown=integrity, or use --tier=proxy: %w", err)
 	case errors.Is(err, unix.ENOMEM):
-		return fmt.Errorf("load the kernel half: no memory for its maps, which the agent's cgroup pays for: raise the limit "+
+		return fmt.Errorf("load the kernel half: no memory for its maps, which the agent's cgroup pays for: raise the memory limit "+
 			"(MemoryMax=, memory.max), or make them smaller with --max-listeners, --max-clusters, --max-endpoints and --max-flows: %w", err)
 	case errors.As(err, &refused):
 		return fmt.Errorf("load the kernel half: this kernel's verifier refuses it (needs Linux 6.1 or newer); please report it: %w", err)

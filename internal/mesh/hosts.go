@@ -21,12 +21,42 @@ type Hosts struct {
 type HostSet struct {
 	// Ready: endpoints are known (possibly none). False while a cluster warms: EDS not read, first DNS answer not in.
 	Ready bool
-	// All are the members, in load-assignment order, addresses unique.
+	// All are the members, in load-assignment order; addresses are unique but in static clusters.
 	All []*Host
-	// Usable are those that balancing chooses from, in the order of All: the healthy ones, or all of them
-	// in panic (Envoy: panic threshold).
+	// Levels are the priorities, the first one first, without gaps; none while there are no members.
+	Levels []Level
+	// Usable are those that balancing can choose, in the order of All: of each level that has load the healthy ones, the
+	// degraded ones, or all of them in panic.
 	Usable []*Host
-	Panic  bool
+	// Split: Usable is not chosen from as one list, but by priority or by locality first.
+	Split bool
+}
+
+// Level is the members of one priority and its share of the requests
+// (Envoy: intro/arch_overview/upstream/load_balancing/priority).
+type Level struct {
+	All      []*Host
+	Healthy  []*Host // of All
+	Degraded []*Host // of All
+	// HealthyLoad and DegradedLoad are the percentages of requests that go to those lists. They add up to 100 over all levels.
+	HealthyLoad, DegradedLoad uint32
+	// Panic: too few are healthy, and All takes the place of the other lists (Envoy: panic threshold).
+	Panic bool
+	// Localities take the hosts apart, the own locality first, then by name. LocalFirst: there are hosts in the own one.
+	Localities []LocalityHosts
+	LocalFirst bool
+}
+
+// LocalityHosts is the members of one priority in one locality. It holds one host at least.
+type LocalityHosts struct {
+	Locality Locality
+	// Weight as configured; 0: none.
+	Weight   uint32
+	All      []*Host
+	Healthy  []*Host
+	Degraded []*Host
+	// HealthyWeight and DegradedWeight are Weight less what is missing in those lists (Envoy: effective locality weight).
+	HealthyWeight, DegradedWeight float64
 }
 
 // Host is one address of a cluster.
@@ -35,6 +65,10 @@ type Host struct {
 	Hostname string         // the DNS name or endpoint.hostname; may be empty
 	Weight   uint32         // at least 1
 	Health   Health
+	Priority uint32
+	Locality Locality
+	// HashKey stands for the address in hash tables; empty: the address does.
+	HashKey string
 }
 
 // Set returns the members of one cluster; a cluster that Hosts does not know has an empty set that is not ready.

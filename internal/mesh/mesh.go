@@ -49,6 +49,8 @@ type Scope struct {
 type Node struct {
 	ID      string
 	Cluster string
+	// Locality is where this data plane runs; nil: not said.
+	Locality *Locality
 }
 
 // Admin is the address of the read-only admin HTTP server (Envoy: config.bootstrap.v3.Admin).
@@ -370,29 +372,18 @@ const (
 	EDS
 )
 
-// Policy is a load-balancing policy (Envoy: Cluster.LbPolicy).
-type Policy int
-
-const (
-	RoundRobin Policy = iota
-	LeastRequest
-	Random
-)
-
 // Cluster is a set of equivalent endpoints (Envoy: config.cluster.v3.Cluster).
 type Cluster struct {
 	Name        string
 	AltStatName string // empty: Name
 	Discovery   Discovery
-	Policy      Policy
-	// ChoiceCount of LEAST_REQUEST: how many random hosts are compared; at least 2, default 2.
-	ChoiceCount uint32
+	Balancing
 	// ConnectTimeout: default 5 s.
 	ConnectTimeout time.Duration
 	// Breakers of the DEFAULT priority.
 	Breakers Breakers
-	// PanicThreshold in percent (common_lb_config.healthy_panic_threshold): default 50; 0: never panic.
-	PanicThreshold float64
+	// PanicThreshold in percent (common_lb_config.healthy_panic_threshold, whole): default 50; 0: never panic.
+	PanicThreshold uint32
 	// Endpoints is the load assignment: inline, or the newest by EDS. nil: not arrived yet (the cluster is warming).
 	Endpoints *Endpoints
 	// DNS settings of StrictDNS and LogicalDNS.
@@ -438,30 +429,6 @@ const (
 	DNSV4Preferred
 	DNSAll
 )
-
-// Endpoints is a load assignment (Envoy: ClusterLoadAssignment), localities flattened.
-type Endpoints struct {
-	Endpoints []Endpoint
-}
-
-// Health is an endpoint's status as configured (Envoy: core.v3.HealthStatus).
-type Health int
-
-const (
-	Healthy   Health = iota // UNKNOWN and HEALTHY
-	Unhealthy               // UNHEALTHY, DRAINING and TIMEOUT
-)
-
-// Endpoint is one member of a load assignment; Address is set, or Host and Port for a name.
-type Endpoint struct {
-	Address netip.AddrPort
-	Host    string // DNS name, for StrictDNS and LogicalDNS
-	Port    uint16
-	Weight  uint32 // load_balancing_weight, default 1
-	Health  Health
-	// Hostname is what the file gives for the endpoint (endpoint.hostname).
-	Hostname string
-}
 
 // String is the word that status and reports use.
 func (s Severity) String() string {

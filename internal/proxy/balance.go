@@ -3,126 +3,169 @@
 package proxy
 
 import (
-	"container/heap"
 	"math/rand/v2"
-	"sync"
 
 	"github.com/leno-mesh/leno/internal/mesh"
 )
 
-// balancer chooses among the usable hosts of a cluster as Envoy's policies do
-// (arch_overview/upstream/load_balancing/load_balancers). Safe for concurrent use.
+// balancer chooses among the hosts of a cluster as Envoy's policies do
+// (arch_overview/upstream/load_balancing/load_balancers): by priority first, then by locality if those are weighted, then
+// by the policy. Safe for concurrent use.
 type balancer struct {
-	cluster *cluster
-	policy  mesh.Policy
-	choices int
-	hosts   []*mesh.Host
-	// schedule is set when weights are unequal and the policy looks at them.
-	schedule *schedule
+	priorities  []priority
+	hashes      bool // the policy looks at selection.hash
+	failInPanic bool
+	stats       *clusterStats
 }
 
-func (c *cluster) newBalancer(config *mesh.Cluster, hosts []*mesh.Host) *balancer {
-	b := &balancer{cluster: c, policy: config.Policy, choices: int(config.ChoiceCount), hosts: hosts}
-	if config.Policy == mesh.Random {
-		return b
-	}
-	for _, h := range hosts {
-		if h.Weight != hosts[0].Weight {
-			b.schedule = newSchedule(hosts, b.weight)
-			break
+// priority is one level of failover with what its lists need to be chosen from.
+type priority struct {
+	*mesh.Level
+	all, healthy, degraded picker // nil: nobody
+	// Of locality-weighted balancing; nil: the lists are not taken apart.
+	healthyLocalities, degradedLocalities *localities
+	table                                 hashTable // of policies that hash; nil: nobody
+}
+
+// picker chooses from one list of hosts. random is drawn anew for each request.
+type picker interface {
+	pick(random uint64) *mesh.Host
+}
+
+// selection is what one request wants of the balancer; the zero value has no wishes.
+type selection struct {
+	hash   uint64
+	hashed bool // there is a hash
+	// attempt is how often a host was chosen for the request and turned down.
+	attempt uint32
+}
+
+func (c *cluster) newBalancer(config *mesh.Cluster, set *mesh.HostSet) *balancer {
+	b := &balancer{hashes: config.Policy.Hashes(), stats: c.stats, priorities: make([]priority, len(set.Levels)),
+		failInPanic: config.ZoneAware != nil && config.ZoneAware.FailTrafficOnPanic}
+	slow := c.slowStart(config, set)
+	list := func(hosts []*mesh.Host) picker { return c.picker(config, hosts, slow) }
+	for i := range b.priorities {
+		l := &b.priorities[i]
+		l.Level = &set.Levels[i]
+		switch {
+		case b.hashes:
+			l.table = c.newHashTable(config, l.Level)
+		case l.Panic:
+			l.all = list(l.All)
+		default:
+			l.healthy, l.degraded = list(l.Healthy), list(l.Degraded)
+			if config.LocalityWeighted {
+				l.healthyLocalities = newLocalities(l.Level.Localities, list,
+					func(g *mesh.LocalityHosts) ([]*mesh.Host, float64) { return g.Healthy, g.HealthyWeight })
+				l.degradedLocalities = newLocalities(l.Level.Localities, list,
+					func(g *mesh.LocalityHosts) ([]*mesh.Host, float64) { return g.Degraded, g.DegradedWeight })
+			}
 		}
 	}
 	return b
 }
 
-// pick returns the host for one request or connection; nil if there is none.
-func (b *balancer) pick() *mesh.Host {
+// picker makes what chooses from one list; nil if it is empty.
+func (c *cluster) picker(config *mesh.Cluster, hosts []*mesh.Host, slow *slowStart) picker {
 	switch {
-	case len(b.hosts) == 0:
+	case len(hosts) == 0:
 		return nil
-	case b.schedule != nil:
-		return b.schedule.pick()
-	case b.policy == mesh.RoundRobin:
-		return b.hosts[(b.cluster.turn.Add(1)-1)%uint64(len(b.hosts))]
-	case b.policy == mesh.LeastRequest:
-		return b.leastOf(b.choices)
+	case config.Policy == mesh.Random:
+		return randomly(hosts)
+	case config.Policy == mesh.LeastRequest:
+		return c.newLeastRequest(config, hosts, slow)
 	}
-	return b.hosts[rand.IntN(len(b.hosts))]
+	return newRoundRobin(hosts, slow)
 }
 
-// leastOf compares n random hosts; of equals the first drawn wins.
-func (b *balancer) leastOf(n int) *mesh.Host {
-	var best *mesh.Host
-	var least int64
-	for range n {
-		h := b.hosts[rand.IntN(len(b.hosts))]
-		if active := b.active(h); best == nil || active < least {
-			best, least = h, active
+// pick returns the host for one request or connection; nil if there is none.
+func (b *balancer) pick(s selection) *mesh.Host {
+	if len(b.priorities) == 0 {
+		return nil
+	}
+	random := rand.Uint64()
+	if b.hashes {
+		if !s.hashed {
+			s.hash = random
+		}
+		l, _ := b.priority(s.hash)
+		if l.Panic {
+			b.stats.lbHealthyPanic.Add(1)
+		}
+		if l.table == nil {
+			return nil
+		}
+		return l.table.pick(s.hash, s.attempt)
+	}
+	p := b.list(random)
+	if p == nil {
+		return nil
+	}
+	return p.pick(random)
+}
+
+// list is the one to choose from; nil: there is none, or nobody in it.
+func (b *balancer) list(random uint64) picker {
+	l, degraded := b.priority(random)
+	switch {
+	case l.Panic:
+		b.stats.lbHealthyPanic.Add(1)
+		if b.failInPanic {
+			return nil
+		}
+		return l.all
+	case degraded && l.degradedLocalities != nil:
+		return l.degradedLocalities.pick()
+	case degraded:
+		return l.degraded
+	case l.healthyLocalities != nil:
+		return l.healthyLocalities.pick()
+	}
+	return l.healthy
+}
+
+// priority chooses one by its load, and whether its healthy or its degraded hosts are meant. The same number that chooses
+// the host chooses it, as in Envoy.
+func (b *balancer) priority(n uint64) (l *priority, degraded bool) {
+	if len(b.priorities) == 1 && b.priorities[0].HealthyLoad == 100 {
+		return &b.priorities[0], false
+	}
+	at := uint32(n%100) + 1
+	var sum uint32
+	for i := range b.priorities {
+		if sum += b.priorities[i].HealthyLoad; at <= sum {
+			return &b.priorities[i], false
 		}
 	}
-	return best
-}
-
-func (b *balancer) active(h *mesh.Host) int64 { return b.cluster.host(h.Address).active.Load() }
-
-// weight is a host's share just now: least request divides it by what is in flight.
-func (b *balancer) weight(h *mesh.Host) float64 {
-	if b.policy == mesh.LeastRequest {
-		return float64(h.Weight) / float64(b.active(h)+1)
+	for i := range b.priorities {
+		if sum += b.priorities[i].DegradedLoad; at <= sum {
+			return &b.priorities[i], true
+		}
 	}
-	return float64(h.Weight)
+	return &b.priorities[0], false // the loads add up to 100
 }
 
-// schedule is earliest deadline first: a host of weight w is due every 1/w (Envoy: edf_scheduler.h).
-type schedule struct {
-	weight func(*mesh.Host) float64
-
-	mu    sync.Mutex
-	now   float64
-	order uint64
-	queue dueHosts
+// localities chooses a locality by weight before a host.
+type localities struct {
+	schedule *schedule
+	lists    []picker
 }
 
-type dueHost struct {
-	at    float64
-	order uint64 // of equal times the one that was queued first
-	host  *mesh.Host
-}
-
-func newSchedule(hosts []*mesh.Host, weight func(*mesh.Host) float64) *schedule {
-	s := &schedule{weight: weight}
-	for _, h := range hosts {
-		s.add(h)
+// newLocalities returns nil if no locality has a weight: then the hosts are one list.
+func newLocalities(all []mesh.LocalityHosts, list func([]*mesh.Host) picker, of func(*mesh.LocalityHosts) ([]*mesh.Host, float64)) *localities {
+	ls := &localities{}
+	var weights []float64
+	for i := range all {
+		if hosts, weight := of(&all[i]); weight > 0 {
+			ls.lists, weights = append(ls.lists, list(hosts)), append(weights, weight)
+		}
 	}
-	return s
+	if len(weights) == 0 {
+		return nil
+	}
+	ls.schedule = newSchedule(len(weights), func(i int) float64 { return weights[i] })
+	return ls
 }
 
-func (s *schedule) add(h *mesh.Host) {
-	heap.Push(&s.queue, dueHost{s.now + 1/s.weight(h), s.order, h})
-	s.order++
-}
-
-func (s *schedule) pick() *mesh.Host {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d := heap.Pop(&s.queue).(dueHost)
-	s.now = d.at
-	s.add(d.host)
-	return d.host
-}
-
-// dueHosts implements heap.Interface.
-type dueHosts []dueHost
-
-func (q dueHosts) Len() int { return len(q) }
-func (q dueHosts) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].order < q[j].order
-}
-func (q dueHosts) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *dueHosts) Push(x any)   { *q = append(*q, x.(dueHost)) }
-func (q *dueHosts) Pop() any {
-	last := len(*q) - 1
-	d := (*q)[last]
-	*q = (*q)[:last]
-	return d
-}
+func (ls *localities) pick() picker { return ls.lists[ls.schedule.next()] }

@@ -34,11 +34,11 @@ func BenchmarkRequest(b *testing.B) {
 	listener := routeTo(at, "blue")
 	listener.HTTP.StreamIdleTimeout = 5 * time.Minute
 	listener.HTTP.RouteConfig.VirtualHosts[0].Routes[0].Forward.Timeout = 15 * time.Second
-	cl := clusterOf("blue", server)
-	set := &mesh.HostSet{Ready: true, All: []*mesh.Host{{Address: server, Weight: 1}}}
-	set.Usable = set.All
-	p.Update(&mesh.Config{Scopes: []*mesh.Scope{{Cgroup: "/", Listeners: []*mesh.Listener{listener}, Clusters: []*mesh.Cluster{cl}}}},
-		&mesh.Hosts{Sets: map[mesh.ClusterID]*mesh.HostSet{{Scope: "/", Name: "blue"}: set}})
+	cfg := &mesh.Config{Scopes: []*mesh.Scope{{Cgroup: "/", Listeners: []*mesh.Listener{listener},
+		Clusters: []*mesh.Cluster{clusterOf("blue", server)}}}}
+	up := upstream.New(upstream.Options{Log: slog.New(slog.DiscardHandler)})
+	up.Set(cfg)
+	p.Update(cfg, up.Hosts())
 	c, err := net.Dial("tcp", at.String())
 	if err != nil {
 		b.Fatal(err)

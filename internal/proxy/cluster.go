@@ -19,7 +19,6 @@ type cluster struct {
 	counts upstream.Counts
 	stats  *clusterStats
 	view   atomic.Pointer[view]
-	turn   atomic.Uint64 // of round robin
 
 	// In flight, for the breakers (connections are counted by upstream.Counts, together with the other tiers).
 	pending, requests gauge
@@ -43,6 +42,7 @@ type host struct {
 	cxTotal, cxConnectFail, rqTotal, rqSuccess, rqError, rqTimeout, tx, rx counter
 	cxActive, rqActive                                                     gauge
 	pool                                                                   pool
+	healthySince                                                           time.Time // of slow start; zero: not yet
 }
 
 // cluster returns the running cluster, old or new, with what is configured now.
@@ -52,7 +52,7 @@ func (p *Proxy) cluster(c *cluster, id mesh.ClusterID, config *mesh.Cluster, set
 	} else if v := c.view.Load(); v.config == config && v.set == set {
 		return c
 	}
-	c.view.Store(&view{config, set, c.newBalancer(config, set.Usable)})
+	c.view.Store(&view{config, set, c.newBalancer(config, set)})
 	c.keepOnly(set)
 	return c
 }

@@ -72,6 +72,7 @@ func collectCluster(e scope, s *clusterStats) {
 		"upstream_cx_connect_attempts_exceeded": &s.cxAttemptsExceeded,
 		"upstream_rq_total":                     &s.rqTotal, "upstream_rq_completed": &s.rqCompleted, "upstream_rq_timeout": &s.rqTimeout,
 		"upstream_rq_pending_total": &s.rqPendingTotal, "upstream_rq_pending_overflow": &s.rqPendingOverflow,
+		"lb_healthy_panic":      &s.lbHealthyPanic,
 		"upstream_rq_cancelled": &s.rqCancelled, "upstream_rq_rx_reset": &s.rqReset,
 	} {
 		e.counter(name, c)
@@ -83,6 +84,15 @@ func collectCluster(e scope, s *clusterStats) {
 	e.histogram("upstream_cx_connect_ms", &s.cxConnect)
 	e.histogram("upstream_rq_time", &s.rqTime)
 	e.classes("upstream_rq", &s.classes)
+	if r := s.ring.Load(); r != nil {
+		e.value64("ring_hash_lb.size", r.size)
+		e.value64("ring_hash_lb.min_hashes_per_host", r.fewest)
+		e.value64("ring_hash_lb.max_hashes_per_host", r.most)
+	}
+	if m := s.maglev.Load(); m != nil {
+		e.value64("maglev_lb.min_entries_per_host", m.fewest)
+		e.value64("maglev_lb.max_entries_per_host", m.most)
+	}
 	s.codes.Range(func(status, c any) bool {
 		m := e.sample(fmt.Sprintf("upstream_rq_%d", status), telemetry.Counter)
 		m.Base = e.base + ".upstream_rq"
@@ -98,14 +108,14 @@ func (p *Proxy) collectMembers(emit func(telemetry.Sample)) {
 	for _, c := range p.state.Load().clusters {
 		v := c.view.Load()
 		e := scope{emit, "cluster", "envoy.cluster_name", v.config.StatName()}
-		healthy := 0
+		var by [mesh.Draining + 1]uint64
 		for _, h := range v.set.All {
-			if h.Health == mesh.Healthy {
-				healthy++
-			}
+			by[h.Health]++
 		}
 		e.value64("membership_total", uint64(len(v.set.All)))
-		e.value64("membership_healthy", uint64(healthy))
+		e.value64("membership_healthy", by[mesh.Healthy])
+		e.value64("membership_degraded", by[mesh.Degraded])
+		e.value64("membership_excluded", by[mesh.Draining])
 		b := scope{emit, e.base, e.tag, e.value}
 		b.value64("circuit_breakers.default.cx_open", open(c.connections().Load(), v.config.Breakers.MaxConnections))
 		b.value64("circuit_breakers.default.rq_open", open(c.requests.Load(), v.config.Breakers.MaxRequests))

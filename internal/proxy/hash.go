@@ -119,3 +119,11 @@ func addressOf(a net.Addr) netip.AddrPort {
 	p := t.AddrPort()
 	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }
+
+// selection is what the request wants of the balancer.
+func (x *exchange) selection(b *balancer) (s selection) {
+	if b.hashes {
+		s.hash, s.hashed = x.hash()
+	}
+	return s
+}

@@ -32,13 +32,14 @@ const patience = 10 * time.Second
 type rig struct {
 	*testing.T
 	p    *Proxy
+	up   *upstream.Upstream
 	stop context.CancelFunc
 	done chan struct{}
 }
 
 func newRig(t *testing.T, drain time.Duration) *rig {
 	t.Helper()
-	r := &rig{T: t, done: make(chan struct{})}
+	r := &rig{T: t, done: make(chan struct{}), up: upstream.New(upstream.Options{Log: slog.New(slog.DiscardHandler)})}
 	r.p = New(Options{Counts: upstream.NewCounts(), Log: slog.New(slog.DiscardHandler), DrainTime: drain})
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
@@ -63,22 +64,15 @@ func newRig(t *testing.T, drain time.Duration) *rig {
 func (r *rig) update(sc *mesh.Scope) {
 	r.Helper()
 	sc.Cgroup = "/"
-	hosts := &mesh.Hosts{Sets: map[mesh.ClusterID]*mesh.HostSet{}}
-	for _, c := range sc.Clusters {
-		set := &mesh.HostSet{Ready: true}
-		for _, e := range c.Endpoints.Endpoints {
-			set.All = append(set.All, &mesh.Host{Address: e.Address, Weight: max(e.Weight, 1)})
-		}
-		set.Usable = set.All
-		hosts.Sets[mesh.ClusterID{Scope: "/", Name: c.Name}] = set
-	}
-	for _, err := range r.p.Update(&mesh.Config{Scopes: []*mesh.Scope{sc}}, hosts) {
+	cfg := &mesh.Config{Scopes: []*mesh.Scope{sc}}
+	r.up.Set(cfg)
+	for _, err := range r.p.Update(cfg, r.up.Hosts()) {
 		r.Error(err)
 	}
 }
 
 func clusterOf(name string, at ...netip.AddrPort) *mesh.Cluster {
-	c := &mesh.Cluster{Name: name, ConnectTimeout: 5 * time.Second, Endpoints: &mesh.Endpoints{}, ChoiceCount: 2,
+	c := &mesh.Cluster{Name: name, ConnectTimeout: 5 * time.Second, Endpoints: &mesh.Endpoints{},
 		Breakers: mesh.Breakers{MaxConnections: 1024, MaxPendingRequests: 1024, MaxRequests: 1024}}
 	for _, a := range at {
 		c.Endpoints.Endpoints = append(c.Endpoints.Endpoints, mesh.Endpoint{Address: a, Weight: 1})

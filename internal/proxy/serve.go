@@ -154,7 +154,8 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	if x.timeout > 0 {
 		c.req.Header.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(x.timeout.Milliseconds(), 10))
 	}
-	target := x.cluster.view.Load().balancer.pick()
+	b := x.cluster.view.Load().balancer
+	target := b.pick(x.selection(b))
 	if target == nil {
 		x.cluster.stats.cxNoneHealthy.Add(1)
 		x.cluster.stats.answered(503)

@@ -108,9 +108,18 @@ type clusterStats struct {
 	cxLength, cxConnect, rqTime                                                              histogram
 	rqTotal, rqCompleted, rqTimeout, rqPendingTotal, rqPendingOverflow, rqCancelled, rqReset counter
 	rqActive, rqPendingActive                                                                gauge
+	lbHealthyPanic                                                                           counter
+	ring                                                                                     atomic.Pointer[ringStats]
+	maglev                                                                                   atomic.Pointer[maglevStats]
 	classes                                                                                  classes
 	codes                                                                                    sync.Map // status -> *counter
 }
+
+// ringStats and maglevStats describe the table that was built last.
+type (
+	ringStats   struct{ size, fewest, most uint64 }
+	maglevStats struct{ fewest, most uint64 }
+)
 
 // answered counts an answer that is charged to the cluster.
 func (s *clusterStats) answered(status int) {

@@ -78,7 +78,7 @@ func (p *Proxy) serveTCP(v *version, client *net.TCPConn) {
 func (c *cluster) connectTCP(attempts uint32) (*host, *net.TCPConn, *gauge) {
 	for range attempts {
 		v := c.view.Load()
-		target := v.balancer.pick()
+		target := v.balancer.pick(selection{})
 		if target == nil {
 			c.stats.cxNoneHealthy.Add(1)
 			return nil, nil, nil

@@ -217,7 +217,7 @@ func (c *compiler) newCluster(id mesh.ClusterID, m *mesh.Cluster, hosts *mesh.Ho
 	switch m.Policy {
 	case mesh.RoundRobin:
 		row.Balance = Ring
-	case mesh.Random:
+	case mesh.Random, mesh.RingHash, mesh.Maglev: // tables of hashes are kept from here by whyProxy
 		row.Balance = Random
 	case mesh.LeastRequest:
 		row.Balance, row.Choices = Least, m.ChoiceCount

@@ -24,7 +24,7 @@ func to(name string, weight uint32) mesh.WeightedCluster {
 }
 
 func cluster(name string, p mesh.Policy) *mesh.Cluster {
-	return &mesh.Cluster{Name: name, Policy: p, ChoiceCount: 2, ConnectTimeout: 5 * time.Second,
+	return &mesh.Cluster{Name: name, Balancing: mesh.Balancing{Policy: p, ChoiceCount: 2}, ConnectTimeout: 5 * time.Second,
 		Breakers: mesh.Breakers{MaxConnections: 1024}}
 }
 

@@ -62,14 +62,15 @@ func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
 		if m == nil || m.Tombstone != "" {
 			continue // its share is refused, in any tier
 		}
-		if why := clusterNeedsProxy(l, m, c.in.Hosts.Set(mesh.ClusterID{Scope: sc.Cgroup, Name: w.Name}).Usable); why != "" {
+		if why := clusterNeedsProxy(l, m, c.in.Hosts.Set(mesh.ClusterID{Scope: sc.Cgroup, Name: w.Name})); why != "" {
 			return why
 		}
 	}
 	return ""
 }
 
-func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, usable []*mesh.Host) string {
+func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet) string {
+	usable := set.Usable
 	if len(usable) == 0 {
 		return "" // nothing to balance: refused in any tier
 	}
@@ -80,6 +81,18 @@ func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, usable []*mesh.Host) s
 		}
 	}
 	switch slots := ringLength(m, usable); {
+	case m.Policy.Hashes():
+		return fmt.Sprintf("cluster %s: hash tables are built in the agent", m.Name)
+	case m.SlowStart != nil:
+		return fmt.Sprintf("cluster %s: slow_start_config: weights change with time, in the agent", m.Name)
+	case set.Split:
+		return fmt.Sprintf("cluster %s: its endpoints are chosen by priority or locality first, in the agent", m.Name)
+	case m.Endpoints != nil && m.Endpoints.Drop > 0:
+		return fmt.Sprintf("cluster %s: drop_overloads: the agent turns a share away", m.Name)
+	case m.ZoneAware != nil:
+		return fmt.Sprintf("cluster %s: zone_aware_lb_config is looked at in the agent", m.Name)
+	case m.FullScan:
+		return fmt.Sprintf("cluster %s: selection_method FULL_SCAN: all hosts are compared in the agent", m.Name)
 	case m.Policy == mesh.LeastRequest && !equalWeights(usable):
 		return fmt.Sprintf("cluster %s: LEAST_REQUEST with unequal weights is scheduled in the agent", m.Name)
 	case m.Policy == mesh.LeastRequest && m.ChoiceCount > maxChoices:

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -106,7 +107,7 @@ func (u *Upstream) rebuild(dirty map[nameKey]bool) bool {
 			old, ok := u.built[id]
 			set := old.set
 			if !ok || old.cluster != c || usesAny(c, dirty) {
-				set = u.members(c)
+				set = u.members(c, sc.Node.Locality)
 				if ok && sameSet(old.set, set) {
 					set = old.set
 				} else {
@@ -134,8 +135,8 @@ func usesAny(c *mesh.Cluster, dirty map[nameKey]bool) bool {
 	return false
 }
 
-// members makes the set of one cluster from its load assignment and what its names stand for.
-func (u *Upstream) members(c *mesh.Cluster) *mesh.HostSet {
+// members makes the set of one cluster from its load assignment and what its names stand for; own is where we run.
+func (u *Upstream) members(c *mesh.Cluster, own *mesh.Locality) *mesh.HostSet {
 	set := &mesh.HostSet{Ready: true}
 	if c.Tombstone != "" {
 		return set
@@ -146,7 +147,7 @@ func (u *Upstream) members(c *mesh.Cluster) *mesh.HostSet {
 	}
 	seen := map[netip.AddrPort]bool{}
 	add := func(e *mesh.Endpoint, a netip.AddrPort) {
-		if seen[a] {
+		if seen[a] && c.Discovery != mesh.Static { // in a static cluster it is a host of its own, as in Envoy
 			return
 		}
 		seen[a] = true
@@ -154,7 +155,8 @@ func (u *Upstream) members(c *mesh.Cluster) *mesh.HostSet {
 		if hostname == "" {
 			hostname = e.Host
 		}
-		set.All = append(set.All, &mesh.Host{Address: a, Hostname: hostname, Weight: max(e.Weight, 1), Health: e.Health})
+		set.All = append(set.All, &mesh.Host{Address: a, Hostname: hostname, Weight: max(e.Weight, 1), Health: e.Health,
+			Priority: e.Priority, Locality: e.Locality, HashKey: e.HashKey})
 	}
 	for i := range c.Endpoints.Endpoints {
 		e := &c.Endpoints.Endpoints[i]
@@ -174,34 +176,22 @@ func (u *Upstream) members(c *mesh.Cluster) *mesh.HostSet {
 			add(e, netip.AddrPortFrom(ip, e.Port))
 		}
 	}
-	applyPanic(set, c.PanicThreshold)
+	judge(set, c, own)
 	return set
 }
 
-// applyPanic fills Usable: the healthy hosts, or all when fewer than the threshold are healthy
-// (Envoy: intro/arch_overview/upstream/load_balancing/panic_threshold).
-func applyPanic(set *mesh.HostSet, threshold float64) {
-	healthy := make([]*mesh.Host, 0, len(set.All))
-	for _, h := range set.All {
-		if h.Health == mesh.Healthy {
-			healthy = append(healthy, h)
-		}
-	}
-	if n := len(set.All); n > 0 && float64(len(healthy))*100 < threshold*float64(n) {
-		set.Panic, set.Usable = true, set.All
-		return
-	}
-	set.Usable = healthy
-}
-
+// sameSet compares what was found and what was made of it; the lists of a level follow from its members and their health.
 func sameSet(a, b *mesh.HostSet) bool {
-	if a.Ready != b.Ready || a.Panic != b.Panic || len(a.All) != len(b.All) || len(a.Usable) != len(b.Usable) {
+	if a.Ready != b.Ready || a.Split != b.Split || len(a.Usable) != len(b.Usable) {
 		return false
 	}
-	for i := range a.All {
-		if *a.All[i] != *b.All[i] {
-			return false
-		}
-	}
-	return true
+	return slices.EqualFunc(a.All, b.All, func(x, y *mesh.Host) bool { return *x == *y }) &&
+		slices.EqualFunc(a.Levels, b.Levels, sameLevel)
+}
+
+func sameLevel(a, b mesh.Level) bool {
+	return a.HealthyLoad == b.HealthyLoad && a.DegradedLoad == b.DegradedLoad && a.Panic == b.Panic && a.LocalFirst == b.LocalFirst &&
+		slices.EqualFunc(a.Localities, b.Localities, func(x, y mesh.LocalityHosts) bool {
+			return x.Weight == y.Weight && x.HealthyWeight == y.HealthyWeight && x.DegradedWeight == y.DegradedWeight
+		})
 }

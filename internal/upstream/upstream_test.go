@@ -110,7 +110,7 @@ func (s *server) fail(rcode int) {
 // dnsCluster is a cluster of one name, asked for every 20 ms.
 func dnsCluster(s *server, d mesh.Discovery, f mesh.DNSFamily) *mesh.Cluster {
 	return &mesh.Cluster{Name: "c", Discovery: d, PanicThreshold: 50,
-		Endpoints: &mesh.Endpoints{Endpoints: []mesh.Endpoint{{Host: "svc.test", Port: 80, Weight: 1}}},
+		Endpoints: &mesh.Endpoints{Overprovisioning: 140, Endpoints: []mesh.Endpoint{{Host: "svc.test", Port: 80, Weight: 1}}},
 		DNS:       mesh.DNS{RefreshRate: 20 * time.Millisecond, Family: f, Resolvers: []netip.AddrPort{s.addr}}}
 }
 
@@ -273,7 +273,7 @@ func TestResolvConfAndSearchDomains(t *testing.T) {
 }
 
 func static(health ...mesh.Health) *mesh.Cluster {
-	c := &mesh.Cluster{Name: "c", PanicThreshold: 50, Endpoints: &mesh.Endpoints{}}
+	c := &mesh.Cluster{Name: "c", PanicThreshold: 50, Endpoints: &mesh.Endpoints{Overprovisioning: 140}}
 	for i, h := range health {
 		c.Endpoints.Endpoints = append(c.Endpoints.Endpoints, mesh.Endpoint{Weight: 1, Health: h,
 			Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), 80)})
@@ -285,7 +285,7 @@ func TestPanic(t *testing.T) {
 	const up, down = mesh.Healthy, mesh.Unhealthy
 	for _, tc := range []struct {
 		health    []mesh.Health
-		threshold float64
+		threshold uint32
 		usable    int
 	}{
 		{[]mesh.Health{up, up, down}, 50, 2},
@@ -300,8 +300,9 @@ func TestPanic(t *testing.T) {
 		u := New(Options{Log: slog.New(slog.DiscardHandler)})
 		u.Set(config(c))
 		set := u.Hosts().Set(mesh.ClusterID{Scope: "/", Name: "c"})
-		if len(set.Usable) != tc.usable || set.Panic != (tc.usable > 0 && tc.usable != count(tc.health, up)) {
-			t.Errorf("%v at %g %%: %d usable, panic %t", tc.health, tc.threshold, len(set.Usable), set.Panic)
+		panics := len(set.Levels) > 0 && set.Levels[0].Panic
+		if len(set.Usable) != tc.usable || panics != (tc.usable > 0 && tc.usable != count(tc.health, up)) {
+			t.Errorf("%v at %d %%: %d usable, panic %t", tc.health, tc.threshold, len(set.Usable), panics)
 		}
 	}
 }

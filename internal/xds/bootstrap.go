@@ -40,6 +40,10 @@ func (b *bootstrap) read(r *reader, root *yaml.Node, o Options) {
 	var p bootstrapv3.Bootstrap
 	f := r.read(rest, &p, "bootstrap")
 	b.node = mesh.Node{ID: p.GetNode().GetId(), Cluster: p.GetNode().GetCluster()}
+	if l := p.GetNode().GetLocality(); l != nil {
+		name := localityName(l)
+		b.node.Locality = &name
+	}
 	if o.ServiceNode != "" {
 		b.node.ID = o.ServiceNode
 	}

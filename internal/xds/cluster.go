@@ -8,9 +8,6 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	leastv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/least_request/v3"
-	randomv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/random/v3"
-	robinv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/round_robin/v3"
 	caresv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/network/dns_resolver/cares/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3" // a type that files name
 	httpoptsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
@@ -34,17 +31,13 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 		Name:                     p.GetName(),
 		AltStatName:              p.GetAltStatName(),
 		Discovery:                discovery(&p, f),
-		ChoiceCount:              max(2, uint32Or(p.GetLeastRequestLbConfig().GetChoiceCount(), 2)),
 		ConnectTimeout:           duration(p.GetConnectTimeout(), 5*time.Second, "connect_timeout", f),
 		Breakers:                 breakers(p.GetCircuitBreakers(), "circuit_breakers", f),
-		PanicThreshold:           50,
+		PanicThreshold:           wholePercent(p.GetCommonLbConfig().GetHealthyPanicThreshold(), 50),
 		DNS:                      dns(&p, f),
 		IdleTimeout:              time.Hour,
 		ViaAPI:                   viaAPI,
 		MaxRequestsPerConnection: uint32Or(p.GetMaxRequestsPerConnection(), 0), //nolint:staticcheck // deprecated, still used
-	}
-	if t := p.GetCommonLbConfig().GetHealthyPanicThreshold(); t != nil {
-		c.PanicThreshold = t.GetValue()
 	}
 	balancing(&p, c, f)
 	upstreamHTTP(&p, c, f)
@@ -92,53 +85,6 @@ func (out *clusterResource) edsSource(p *clusterv3.Cluster, f *findings) {
 	out.eds = configSource(e.GetEdsConfig(), out.edsPath, f)
 	if out.serviceName = e.GetServiceName(); out.serviceName == "" {
 		out.serviceName = p.GetName()
-	}
-}
-
-// balancing reads the policy, in its old or its new form.
-func balancing(p *clusterv3.Cluster, c *mesh.Cluster, f *findings) {
-	if lb := p.GetLoadBalancingPolicy(); lb != nil {
-		newBalancing(lb, c, f)
-		return
-	}
-	switch p.GetLbPolicy() {
-	case clusterv3.Cluster_ROUND_ROBIN:
-		c.Policy = mesh.RoundRobin
-	case clusterv3.Cluster_LEAST_REQUEST:
-		c.Policy = mesh.LeastRequest
-	case clusterv3.Cluster_RANDOM:
-		c.Policy = mesh.Random
-	case clusterv3.Cluster_LOAD_BALANCING_POLICY_CONFIG:
-		f.invalid("load_balancing_policy", "is missing, and lb_policy refers to it")
-	default:
-		f.refused("lb_policy", "%s is not supported: leno accepts ROUND_ROBIN, LEAST_REQUEST and RANDOM", p.GetLbPolicy())
-	}
-}
-
-// newBalancing takes the first policy, as Envoy takes the first that it knows.
-func newBalancing(lb *clusterv3.LoadBalancingPolicy, c *mesh.Cluster, f *findings) {
-	if len(lb.GetPolicies()) == 0 {
-		f.invalid("load_balancing_policy.policies", "is empty: leno accepts round_robin, least_request and random")
-		return
-	}
-	for i, pol := range lb.GetPolicies() {
-		path := join(at("load_balancing_policy.policies", i), "typed_extension_config.typed_config")
-		if pol.GetTypedExtensionConfig().GetTypedConfig() == nil {
-			f.invalid(path, "is missing")
-			continue
-		}
-		if i > 0 {
-			continue
-		}
-		switch m := unpack(pol.GetTypedExtensionConfig().GetTypedConfig()).(type) {
-		case *robinv3.RoundRobin:
-			c.Policy = mesh.RoundRobin
-		case *randomv3.Random:
-			c.Policy = mesh.Random
-		case *leastv3.LeastRequest:
-			c.Policy = mesh.LeastRequest
-			c.ChoiceCount = max(2, uint32Or(m.GetChoiceCount(), 2))
-		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -37,10 +38,16 @@ func inlineEndpoints(p *clusterv3.Cluster, c *mesh.Cluster, f *findings) {
 	}
 }
 
-// assignment flattens the localities. What is refused in an endpoint leaves that endpoint out, and so for localities.
+// assignment reads all localities. What is refused in an endpoint leaves that endpoint out, and so for localities.
 func assignment(p *endpointv3.ClusterLoadAssignment, path string, byName bool, f *findings) *mesh.Endpoints {
-	out := &mesh.Endpoints{}
+	policy := p.GetPolicy()
+	out := &mesh.Endpoints{Overprovisioning: uint32Or(policy.GetOverprovisioningFactor(), 140),
+		WeightedPriorityHealth: policy.GetWeightedPriorityHealth(), Drop: drop(policy, join(path, "policy"), f)}
 	for i, loc := range p.GetEndpoints() {
+		if loc.GetLocality() != nil && loc.GetLoadBalancingWeight() != nil {
+			out.LocalityWeights = append(out.LocalityWeights, mesh.LocalityWeight{Priority: loc.GetPriority(),
+				Locality: localityName(loc.GetLocality()), Weight: loc.GetLoadBalancingWeight().GetValue()})
+		}
 		lp := at(join(path, "endpoints"), i)
 		dead := f.refusedOutside(lp, "lb_endpoints")
 		f.unit(lp, func(string) {})
@@ -49,6 +56,7 @@ func assignment(p *endpointv3.ClusterLoadAssignment, path string, byName bool, f
 			ep := at(join(lp, "lb_endpoints"), j)
 			f.unit(ep, func(string) {})
 			e, ok := endpoint(le, ep, byName, f)
+			e.Priority, e.Locality = loc.GetPriority(), localityName(loc.GetLocality())
 			sum += uint64(e.Weight)
 			if ok && !dead && !f.hasBelow(mesh.Refused, ep) {
 				out.Endpoints = append(out.Endpoints, e)
@@ -59,6 +67,35 @@ func assignment(p *endpointv3.ClusterLoadAssignment, path string, byName bool, f
 		}
 	}
 	return out
+}
+
+func localityName(l *corev3.Locality) mesh.Locality {
+	return mesh.Locality{Region: l.GetRegion(), Zone: l.GetZone(), SubZone: l.GetSubZone()}
+}
+
+var denominators = map[typev3.FractionalPercent_DenominatorType]float32{
+	typev3.FractionalPercent_HUNDRED:      100,
+	typev3.FractionalPercent_TEN_THOUSAND: 10_000,
+	typev3.FractionalPercent_MILLION:      1_000_000,
+}
+
+// drop is the share of requests to turn away; Envoy takes one category.
+func drop(p *endpointv3.ClusterLoadAssignment_Policy, path string, f *findings) float32 {
+	all := p.GetDropOverloads()
+	path = join(path, "drop_overloads")
+	if len(all) == 0 {
+		return 0
+	}
+	if len(all) > 1 {
+		f.invalid(path, "has %d categories, and one is possible", len(all))
+	}
+	of := all[0].GetDropPercentage()
+	share := float32(of.GetNumerator()) / denominators[of.GetDenominator()]
+	if share > 1 {
+		f.invalid(join(at(path, 0), "drop_percentage"), "must not be more than the whole")
+		return 1
+	}
+	return share
 }
 
 // refusedOutside says whether something at path is refused that is not below one of its fields.
@@ -72,11 +109,14 @@ func (f *findings) refusedOutside(path, field string) bool {
 }
 
 func endpoint(p *endpointv3.LbEndpoint, path string, byName bool, f *findings) (mesh.Endpoint, bool) {
-	e := mesh.Endpoint{Weight: uint32Or(p.GetLoadBalancingWeight(), 1), Hostname: p.GetEndpoint().GetHostname()}
+	e := mesh.Endpoint{Weight: uint32Or(p.GetLoadBalancingWeight(), 1), Hostname: p.GetEndpoint().GetHostname(),
+		HashKey: p.GetMetadata().GetFilterMetadata()["envoy.lb"].GetFields()["hash_key"].GetStringValue()}
 	switch p.GetHealthStatus() {
 	case corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY:
 	case corev3.HealthStatus_DEGRADED:
-		f.refused(join(path, "health_status"), "DEGRADED is not supported: leno accepts UNKNOWN, HEALTHY, UNHEALTHY, DRAINING and TIMEOUT")
+		e.Health = mesh.Degraded
+	case corev3.HealthStatus_DRAINING:
+		e.Health = mesh.Draining
 	default:
 		e.Health = mesh.Unhealthy
 	}

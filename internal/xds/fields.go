@@ -70,6 +70,7 @@ func newTable() *table {
 	t.sections = append(t.sections, managerFields()...)
 	t.sections = append(t.sections, routeFields()...)
 	t.sections = append(t.sections, clusterFields()...)
+	t.sections = append(t.sections, balancingFields()...)
 	for i := range t.sections {
 		s := &t.sections[i]
 		root := &fieldNode{sub: map[protoreflect.Name]*fieldNode{}, deep: true}

@@ -8,7 +8,8 @@ func clusterFields() []section {
 		stats   = "it only shapes statistics"
 		tune    = "it tunes connections"
 		h2      = "HTTP/2 is not spoken to upstreams: use explicit_http_config.http_protocol_options"
-		local   = "it is only used with locality-weighted balancing, which is refused where it is asked for"
+		runtime = "a name only: there are no runtime values"
+		zones   = "it needs cluster_manager.local_cluster_name, which is skipped"
 		changes = "it tunes how changes of hosts are taken"
 		dns     = "give it at a cluster of type STRICT_DNS or LOGICAL_DNS"
 	)
@@ -21,12 +22,20 @@ func clusterFields() []section {
 			{path: "eds_cluster_config.eds_config", rule: honoured, into: []string{"config_source"}},
 			{path: "eds_cluster_config.service_name", rule: honoured},
 			{path: "connect_timeout", rule: honoured, note: "absent: 5 s"},
-			{path: "lb_policy", rule: honoured, note: "ROUND_ROBIN, LEAST_REQUEST, RANDOM; LOAD_BALANCING_POLICY_CONFIG with load_balancing_policy"},
-			{path: "least_request_lb_config.choice_count", rule: honoured},
-			{path: "round_robin_lb_config{}", rule: honoured, note: "only empty"},
+			{path: "lb_policy", rule: honoured, note: "ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH, MAGLEV; LOAD_BALANCING_POLICY_CONFIG with load_balancing_policy"},
+			{path: "least_request_lb_config.choice_count", rule: honoured, note: "absent: 2"},
+			{path: "least_request_lb_config.active_request_bias.default_value", rule: honoured, note: "absent: 1"},
+			{path: "least_request_lb_config.active_request_bias.runtime_key", rule: honoured, note: runtime},
+			{path: "least_request_lb_config.slow_start_config", rule: honoured, into: []string{"slow_start_old"}},
+			{path: "round_robin_lb_config.slow_start_config", rule: honoured, into: []string{"slow_start_old"}},
+			{path: "ring_hash_lb_config.minimum_ring_size", rule: honoured, note: "absent: 1024"},
+			{path: "ring_hash_lb_config.maximum_ring_size", rule: honoured, note: "absent: 8 Mi"},
+			{path: "ring_hash_lb_config.hash_function", rule: honoured},
+			{path: "maglev_lb_config.table_size", rule: honoured, note: "absent: 65537"},
 			{path: "load_balancing_policy.policies.typed_extension_config.name", rule: honoured},
 			{path: "load_balancing_policy.policies.typed_extension_config.typed_config", rule: refused,
-				note: "leno accepts round_robin, least_request and random", into: []string{"lb_round_robin", "lb_least_request", "lb_random"}},
+				note: "leno accepts " + newPolicies,
+				into: []string{"lb_round_robin", "lb_least_request", "lb_random", "lb_ring_hash", "lb_maglev"}},
 			{path: "load_assignment", rule: honoured, into: []string{"load_assignment"}},
 			{path: "circuit_breakers.thresholds.priority", rule: honoured, note: "DEFAULT; HIGH is refused: nothing has that priority"},
 			{path: "circuit_breakers.thresholds.max_connections", rule: honoured, note: "absent: 1024"},
@@ -36,8 +45,12 @@ func clusterFields() []section {
 			{path: "circuit_breakers.thresholds.track_remaining", rule: skipped, note: stats},
 			{path: "common_lb_config.healthy_panic_threshold.value", rule: honoured, note: "absent: 50"},
 			{path: "common_lb_config.update_merge_window", rule: skipped, note: changes},
-			{path: "common_lb_config.zone_aware_lb_config", rule: skipped, note: "it needs cluster_manager.local_cluster_name, which is skipped"},
-			{path: "common_lb_config.locality_weighted_lb_config", rule: refused, note: "localities are not weighted"},
+			{path: "common_lb_config.zone_aware_lb_config.routing_enabled", rule: skipped, note: zones},
+			{path: "common_lb_config.zone_aware_lb_config.min_cluster_size", rule: skipped, note: zones},
+			{path: "common_lb_config.zone_aware_lb_config.fail_traffic_on_panic", rule: honoured},
+			{path: "common_lb_config.locality_weighted_lb_config", rule: honoured},
+			{path: "common_lb_config.consistent_hashing_lb_config.use_hostname_for_hashing", rule: honoured},
+			{path: "common_lb_config.consistent_hashing_lb_config.hash_balance_factor", rule: honoured, note: "absent: no bound"},
 			{path: "dns_refresh_rate", rule: honoured, note: "absent: 5 s"},
 			{path: "dns_failure_refresh_rate.base_interval", rule: honoured},
 			{path: "dns_failure_refresh_rate.max_interval", rule: honoured},
@@ -78,17 +91,22 @@ func clusterFields() []section {
 		{name: "load_assignment", title: "Load assignments", msg: "envoy.config.endpoint.v3.ClusterLoadAssignment", rows: []row{
 			{path: "cluster_name", rule: honoured},
 			{path: "endpoints", rule: honoured, into: []string{"locality"}},
-			{path: "policy.overprovisioning_factor", rule: skipped, note: "it serves priorities and localities, and there is one of each"},
+			{path: "policy.overprovisioning_factor", rule: honoured, note: "absent: 140"},
+			{path: "policy.weighted_priority_health", rule: honoured},
 			{path: "policy.endpoint_stale_after", rule: refused, note: "endpoints do not grow stale"},
-			{path: "policy.drop_overloads", rule: refused, note: "requests are not dropped by share"},
+			{path: "policy.drop_overloads.category", rule: honoured, note: "one category"},
+			{path: "policy.drop_overloads.drop_percentage.numerator", rule: honoured},
+			{path: "policy.drop_overloads.drop_percentage.denominator", rule: honoured},
 		}},
 		{name: "locality", title: "Localities", msg: "envoy.config.endpoint.v3.LocalityLbEndpoints", rows: []row{
-			{path: "locality", rule: honoured, note: "all localities are one set"},
-			{path: "load_balancing_weight", rule: skipped, note: local},
-			{path: "proximity", rule: skipped, note: local},
+			{path: "locality.region", rule: honoured},
+			{path: "locality.zone", rule: honoured},
+			{path: "locality.sub_zone", rule: honoured},
+			{path: "load_balancing_weight", rule: honoured, note: "with locality-weighted balancing; absent: the locality gets nothing"},
+			{path: "proximity", rule: skipped, note: "Envoy does not use it"},
 			{path: "metadata", rule: skipped, note: "only filters that are not supported read it"},
 			{path: "lb_endpoints", rule: honoured, into: []string{"lb_endpoint"}},
-			{path: "priority", rule: refused, note: "only priority 0: there is no failover"},
+			{path: "priority", rule: honoured, note: "absent: 0, the first; at most 128"},
 		}},
 		{name: "lb_endpoint", title: "Endpoints", msg: "envoy.config.endpoint.v3.LbEndpoint", rows: []row{
 			{path: "endpoint.address.socket_address.protocol", rule: honoured, note: "TCP only"},
@@ -100,9 +118,9 @@ func clusterFields() []section {
 			{path: "endpoint.health_check_config", rule: skipped, note: "health is not checked"},
 			{path: "endpoint.additional_addresses", rule: refused, note: "give an endpoint per address"},
 			{path: "endpoint.observability_name", rule: skipped, note: stats},
-			{path: "health_status", rule: honoured, note: "DEGRADED is refused"},
+			{path: "health_status", rule: honoured},
 			{path: "load_balancing_weight", rule: honoured},
-			{path: "metadata", rule: skipped, note: "only subsets and transport socket matches read it, which are refused where they are asked for"},
+			{path: "metadata", rule: honoured, note: "hash_key of envoy.lb; only subsets and transport socket matches read the rest, which are refused where they are asked for"},
 			{path: "endpoint_name", rule: refused, note: "give endpoint"},
 		}},
 		{name: "http_options", title: "Upstream HTTP options", msg: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions", rows: []row{
@@ -121,11 +139,6 @@ func clusterFields() []section {
 		}},
 		{name: "cares", title: "c-ares resolver", msg: "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig", rows: []row{
 			{path: "resolvers", rule: honoured, into: []string{"resolver_address"}},
-		}},
-		{name: "lb_round_robin", title: "Round robin", msg: "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin"},
-		{name: "lb_random", title: "Random", msg: "envoy.extensions.load_balancing_policies.random.v3.Random"},
-		{name: "lb_least_request", title: "Least request", msg: "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest", rows: []row{
-			{path: "choice_count", rule: honoured, note: "absent: 2"},
 		}},
 	}
 }
