@@ -173,6 +173,9 @@ type VirtualHost struct {
 	Routes          []*Route // the first match wins
 	RequestHeaders  HeaderOps
 	ResponseHeaders HeaderOps
+	// AttemptCountRequest and AttemptCountResponse put x-envoy-attempt-count on what goes upstream, and on answers.
+	// IsTimeoutRetry tells upstreams by x-envoy-is-timeout-retry why a request is tried again.
+	AttemptCountRequest, AttemptCountResponse, IsTimeoutRetry bool
 }
 
 // Route is one match and one action; exactly one of Forward, Direct, Redirect and Tombstone is set.
@@ -257,6 +260,10 @@ type RouteAction struct {
 	AppendXForwardedHost bool
 	// ClusterNotFoundCode is 503 (default), 404 or 500.
 	ClusterNotFoundCode int
+	// Retry is the route's policy, or else its virtual host's; nil: none.
+	Retry *RetryPolicy
+	// BufferLimit bounds in bytes what of a request's body is kept for retries.
+	BufferLimit uint32
 }
 
 // DirectResponse answers without an upstream.
@@ -354,6 +361,8 @@ type Breakers struct {
 	MaxPendingRequests uint32
 	MaxRequests        uint32
 	MaxRetries         uint32
+	// Budget takes the place of MaxRetries; nil: there is none.
+	Budget *RetryBudget
 	// MaxConnectionsSet: the file names max_connections.
 	MaxConnectionsSet bool
 }

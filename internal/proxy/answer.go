@@ -19,25 +19,41 @@ const replyPatience = 5 * time.Second
 // errCut is an exchange that ended before its time.
 var errCut = errors.New("cut")
 
-// answer reads the upstream's response and passes it on.
-func (x *exchange) answer(l *leg) {
+// answer reads the upstream's response and passes it on; true: another attempt must.
+func (x *exchange) answer(l *leg) (again bool) {
 	err := x.readHead(l)
 	for err == nil && l.response.Status < 200 && l.response.Status != 101 {
-		x.live() // interim responses are not passed on, as in Envoy
+		x.live() // interim responses are not passed on, as in Envoy, and end what a retry policy could do
+		x.cluster.stats.answered(l.response.Status)
+		x.retry.policy = nil
 		err = x.readHead(l)
 	}
 	switch {
 	case err == nil:
+		x.heard.Store(max(int64(x.elapsed()), 1))
+		if x.afterResponse(&l.response) {
+			return x.discard(l)
+		}
 		x.respond(l)
+		return false
 	case errors.Is(err, errCut):
-		x.timedOut()
+		return x.cutShort()
 	case errors.As(err, new(*http1.Error)) || errors.Is(err, io.ErrUnexpectedEOF):
 		x.cluster.stats.cxProtocolError.Add(1)
-		x.failed(l.pool.host, protocolError)
+		return x.failed(l.pool.host, protocolError)
 	default:
-		x.cluster.stats.rqReset.Add(1)
-		x.failed(l.pool.host, terminated)
+		return x.failed(l.pool.host, terminated)
 	}
+}
+
+// discard throws a response away for another attempt. Its leg serves again if nothing of it is still to come.
+func (x *exchange) discard(l *leg) (again bool) {
+	r := &l.response
+	x.live()
+	x.cluster.stats.retried.answered(r.Status)
+	l.pool.host.rqError.Add(1)
+	whole := r.Framing == http1.None || r.Framing == http1.Length && r.Length == 0
+	return x.backOff(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
 }
 
 // readHead waits for the next head.
@@ -92,6 +108,7 @@ func (x *exchange) respond(l *leg) {
 		ms := (x.elapsed() - time.Duration(at)).Milliseconds()
 		r.Header.Set("x-envoy-upstream-service-time", strconv.FormatInt(ms, 10))
 	}
+	x.countAttempts(&r.Header)
 	x.responseOps(&r.Header)
 	upgraded := r.Status == 101 && c.req.Upgrade != ""
 	framing := x.clean(r, upgraded)
@@ -153,7 +170,7 @@ func (x *exchange) passBody(l *leg) bool {
 			piece, last, err = x.nextPiece(l)
 		}
 		if err != nil {
-			if errors.As(err, new(*http1.Error)) {
+			if errors.As(err, new(*http1.Error)) || errors.Is(err, io.ErrUnexpectedEOF) {
 				x.cluster.stats.cxProtocolError.Add(1)
 			}
 			x.charge()
@@ -161,6 +178,9 @@ func (x *exchange) passBody(l *leg) bool {
 			return false
 		}
 		x.live()
+		if x.tryIdle > 0 {
+			x.heard.Store(int64(x.elapsed()))
+		}
 		x.patience(&x.c.write, 0)
 		if x.c.out.piece(piece, last) != nil {
 			return false
@@ -229,6 +249,7 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 	if change != nil {
 		change(&h)
 	}
+	x.countAttempts(&h)
 	x.responseOps(&h)
 	switch {
 	case body != "":
@@ -250,19 +271,50 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 	c.write.move(time.Time{})
 }
 
-// failed answers for an upstream that did not.
-func (x *exchange) failed(h *host, why failure) {
-	status := 503
+// countAttempts tells the client how often the request was tried.
+func (x *exchange) countAttempts(h *http1.Header) {
+	if x.retry.count > 0 && x.match.host.AttemptCountResponse {
+		h.Set("x-envoy-attempt-count", strconv.FormatUint(uint64(x.retry.count), 10))
+	}
+}
+
+// failed answers for an upstream that did not; true: another attempt must.
+func (x *exchange) failed(h *host, why failure) (again bool) {
+	h.rqError.Add(1)
+	if x.afterFailure(why, x.leg.Load() != nil) {
+		return x.backOff(false)
+	}
+	status, text := 503, "reset reason: "
 	if why == protocolError {
 		status = 502
 	}
+	if x.retry.count > 1 {
+		text = "retried and the latest reset reason: "
+	}
 	x.cluster.stats.answered(status)
-	h.rqError.Add(1)
-	x.reply(status, "upstream connect error or disconnect/reset before headers. reset reason: "+string(why), func(h *http1.Header) {
+	x.reply(status, "upstream connect error or disconnect/reset before headers. "+text+string(why), func(h *http1.Header) {
 		if why == overflow {
 			h.Set("x-envoy-overloaded", "true")
 		}
 	})
+	return false
+}
+
+// cutShort ends an attempt that was cut; true: another follows.
+func (x *exchange) cutShort() (again bool) {
+	if c := x.cause.Load(); c == tryOverdue || c == tryIdleOverdue {
+		x.cluster.stats.rqTryTimeout.Add(1)
+		if c == tryIdleOverdue {
+			x.cluster.stats.rqTryIdleTimeout.Add(1)
+		}
+		x.retry.late = true
+		if x.afterFailure(localReset, true) {
+			x.leg.Load().pool.host.rqError.Add(1)
+			return x.backOff(false)
+		}
+	}
+	x.timedOut()
+	return false
 }
 
 // timedOut answers a request that was cut, where there is somebody to answer.
@@ -282,7 +334,7 @@ func (x *exchange) timedOut() {
 			status = 504
 		}
 		x.reply(status, "stream timeout", nil)
-	case answerOverdue:
+	case answerOverdue, tryOverdue, tryIdleOverdue:
 		x.reply(504, "upstream request timeout", nil)
 	default:
 		x.stopSide()
@@ -301,8 +353,10 @@ func (x *exchange) charge() {
 		stats.rqTimeout.Add(1)
 	case idleOverdue:
 		stats.rqIdleTimeout.Add(1)
-	case answerOverdue:
-		x.cluster.stats.rqTimeout.Add(1)
+	case answerOverdue, tryOverdue, tryIdleOverdue:
+		if x.cause.Load() == answerOverdue {
+			x.cluster.stats.rqTimeout.Add(1)
+		}
 		if !x.headed {
 			x.cluster.stats.answered(504)
 		}

@@ -22,7 +22,7 @@ type cluster struct {
 	turn   atomic.Uint64 // of round robin
 
 	// In flight, for the breakers (connections are counted by upstream.Counts, together with the other tiers).
-	pending, requests gauge
+	pending, requests, retries gauge
 
 	mu    sync.Mutex
 	hosts map[netip.AddrPort]*host

@@ -69,9 +69,14 @@ func collectCluster(e scope, s *clusterStats) {
 		"upstream_cx_none_healthy": &s.cxNoneHealthy, "upstream_cx_idle_timeout": &s.cxIdleTimeout,
 		"upstream_cx_max_requests": &s.cxMaxRequests, "upstream_cx_protocol_error": &s.cxProtocolError,
 		"upstream_cx_connect_attempts_exceeded": &s.cxAttemptsExceeded,
-		"upstream_rq_total":                     &s.rqTotal, "upstream_rq_completed": &s.rqCompleted, "upstream_rq_timeout": &s.rqTimeout,
+		"upstream_rq_total":                     &s.rqTotal, "upstream_rq_timeout": &s.rqTimeout,
 		"upstream_rq_pending_total": &s.rqPendingTotal, "upstream_rq_pending_overflow": &s.rqPendingOverflow,
 		"upstream_rq_cancelled": &s.rqCancelled, "upstream_rq_rx_reset": &s.rqReset,
+		"upstream_rq_retry": &s.rqRetry, "upstream_rq_retry_success": &s.rqRetrySuccess,
+		"upstream_rq_retry_overflow": &s.rqRetryOverflow, "upstream_rq_retry_limit_exceeded": &s.rqRetryLimit,
+		"upstream_rq_retry_backoff_exponential": &s.rqRetryExponential, "upstream_rq_retry_backoff_ratelimited": &s.rqRetryLimited,
+		"upstream_rq_per_try_timeout": &s.rqTryTimeout, "upstream_rq_per_try_idle_timeout": &s.rqTryIdleTimeout,
+		"retry_or_shadow_abandoned": &s.retryAbandoned,
 	} {
 		e.counter(name, c)
 	}
@@ -81,10 +86,18 @@ func collectCluster(e scope, s *clusterStats) {
 	e.histogram("upstream_cx_length_ms", &s.cxLength)
 	e.histogram("upstream_cx_connect_ms", &s.cxConnect)
 	e.histogram("upstream_rq_time", &s.rqTime)
-	e.classes("upstream_rq", &s.classes)
-	s.codes.Range(func(status, c any) bool {
-		m := e.sample(fmt.Sprintf("upstream_rq_%d", status), telemetry.Counter)
-		m.Base = e.base + ".upstream_rq"
+	collectAnswers(e, "upstream_rq", &s.answers)
+	if s.retried.rqCompleted.Load() > 0 { // Envoy makes these when the first is counted
+		collectAnswers(e, "retry.upstream_rq", &s.retried)
+	}
+}
+
+func collectAnswers(e scope, prefix string, a *answers) {
+	e.counter(prefix+"_completed", &a.rqCompleted)
+	e.classes(prefix, &a.classes)
+	a.codes.Range(func(status, c any) bool {
+		m := e.sample(fmt.Sprintf("%s_%d", prefix, status), telemetry.Counter)
+		m.Base = e.base + "." + prefix
 		m.Labels = append(m.Labels, telemetry.Label{Key: "envoy.response_code", Value: fmt.Sprint(status)})
 		m.Value = c.(*counter).Load()
 		e.emit(m)

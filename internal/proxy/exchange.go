@@ -38,6 +38,11 @@ type exchange struct {
 	match   match
 	cluster *cluster
 	share   *mesh.WeightedCluster
+
+	retry               retrying
+	tryTimeout, tryIdle time.Duration // of one attempt; 0: none
+	// Of the attempt that runs, nanoseconds after begun; 0: not yet. heard is the last sign of its upstream.
+	began, heard atomic.Int64
 }
 
 // cause is why an exchange ended before its time.
@@ -51,6 +56,8 @@ const (
 	requestOverdue // request_timeout
 	idleOverdue    // stream_idle_timeout
 	answerOverdue  // the route's timeout
+	tryOverdue     // per_try_timeout
+	tryIdleOverdue // per_try_idle_timeout
 	cutOff         // from outside
 )
 
@@ -59,6 +66,9 @@ const watchAfter = 10 * time.Millisecond
 
 // sideLook is how often the timeouts are looked at while the second goroutine may change what they depend on.
 const sideLook = 250 * time.Millisecond
+
+// keepEarly is how much memory for content an idle connection may keep.
+const keepEarly = 64 << 10
 
 // reset makes x ready for the request whose first byte is there.
 func (x *exchange) reset() {
@@ -72,6 +82,11 @@ func (x *exchange) reset() {
 	x.leg.Store(nil)
 	x.gone.Store(nil)
 	x.sent.Store(false)
+	x.began.Store(0)
+	x.heard.Store(0)
+	if cap(x.early) > keepEarly {
+		x.early = nil
+	}
 	x.side, x.early, x.headed, x.broken = nil, x.early[:0], false, false
 	x.match, x.cluster, x.share = match{}, nil, nil
 	x.c.req.Method = ""
@@ -108,6 +123,15 @@ func (x *exchange) due() (time.Time, cause) {
 	if complete > 0 && x.timeout > 0 {
 		consider(complete+x.timeout, answerOverdue)
 	}
+	if began := time.Duration(x.began.Load()); began > 0 && complete > 0 && (x.tryTimeout > 0 || x.tryIdle > 0) {
+		heard := time.Duration(x.heard.Load())
+		if x.tryTimeout > 0 && heard == 0 {
+			consider(max(began, complete)+x.tryTimeout, tryOverdue)
+		}
+		if x.tryIdle > 0 {
+			consider(max(began, complete, heard)+x.tryIdle, tryIdleOverdue)
+		}
+	}
 	return x.begun.Add(at), which
 }
 
@@ -122,7 +146,7 @@ func (x *exchange) cut(c cause) {
 	if g := x.gone.Load(); g != nil {
 		close(*g)
 	}
-	if c != clientWrong {
+	if c != clientWrong && c != tryOverdue && c != tryIdleOverdue {
 		_ = x.c.conn.SetWriteDeadline(past)
 	}
 }
@@ -248,7 +272,10 @@ func (x *exchange) next() (piece []byte, last, ok bool) {
 
 // gather reads the body into memory while there is no leg yet, and then watches the client.
 func (x *exchange) gather() {
-	const enough = 64 << 10
+	enough := 64 << 10
+	if x.keeps() {
+		enough = int(x.match.route.Forward.BufferLimit)
+	}
 	for !x.c.body.Done() && len(x.early) < enough {
 		piece, last, ok := x.next()
 		if !ok {
@@ -294,6 +321,7 @@ func (x *exchange) sendBody(wait bool) bool {
 		case last:
 			x.finished()
 		}
+		x.keep(piece)
 		if l.out.piece(piece, last) != nil {
 			return false
 		}

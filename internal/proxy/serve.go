@@ -117,34 +117,68 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	}
 	x.requestOps()
 	x.rewrite(a)
-	if a.Timeout > 0 {
-		c.req.Header.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(a.Timeout.Milliseconds(), 10))
+	x.startRetrying(a.Retry)
+	for {
+		x.announce(a)
+		target := x.pick()
+		if target == nil {
+			x.cluster.stats.cxNoneHealthy.Add(1)
+			x.cluster.stats.answered(503)
+			x.reply(503, "no healthy upstream", nil)
+			break
+		}
+		if !x.attempt(x.cluster.host(target.Address)) {
+			break
+		}
 	}
-	target := x.cluster.view.Load().balancer.pick()
-	if target == nil {
-		x.cluster.stats.cxNoneHealthy.Add(1)
-		x.cluster.stats.answered(503)
-		x.reply(503, "no healthy upstream", nil)
-		return
+	x.endRetry()
+}
+
+// announce puts into the request's head what differs from attempt to attempt.
+func (x *exchange) announce(a *mesh.RouteAction) {
+	h, vh, r := &x.c.req.Header, x.match.host, &x.retry
+	r.count++
+	if vh.AttemptCountRequest {
+		h.Set("x-envoy-attempt-count", strconv.FormatUint(uint64(r.count), 10))
 	}
-	h := x.cluster.host(target.Address)
+	if vh.IsTimeoutRetry && r.count > 1 {
+		h.Set("x-envoy-is-timeout-retry", strconv.FormatBool(r.late))
+	}
+	expected := a.Timeout
+	if expected > 0 && r.count > 1 {
+		expected = max(expected-x.elapsed(), time.Millisecond)
+	}
+	if x.tryTimeout > 0 && (expected == 0 || x.tryTimeout < expected) {
+		expected = x.tryTimeout
+	}
+	if expected > 0 {
+		h.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(expected.Milliseconds(), 10))
+	}
+}
+
+// attempt sends the request to a host and answers the client; true: it did not answer, and another attempt must.
+func (x *exchange) attempt(h *host) (again bool) {
+	if x.retry.policy != nil && x.retry.policy.PreviousHosts {
+		x.retry.tried = append(x.retry.tried, h.address)
+	}
+	x.retry.late = false
 	l, fail := x.acquire(h)
 	if l == nil {
 		if fail == noFailure {
 			x.timedOut()
-			return
+			return false
 		}
-		x.failed(h, fail)
-		return
+		return x.failed(h, fail)
 	}
 	h.active.Add(1)
 	h.rqActive.Add(1)
 	h.rqTotal.Add(1)
 	x.cluster.stats.rqTotal.Add(1)
 	x.cluster.stats.rqActive.Add(1)
+	x.began.Store(max(int64(x.elapsed()), 1))
 	x.leg.Store(l)
 	x.request(l)
-	x.answer(l)
+	return x.answer(l)
 }
 
 // acquire gets a leg. While the request has to wait for one, its body is read and its timeouts run. Neither a leg nor a failure:

@@ -103,16 +103,26 @@ type tcpStats struct {
 type clusterStats struct {
 	cxTotal, cxConnectFail, cxConnectTimeout, cxDestroy, cxRx, cxTx, cxOverflow, cxNoneHealthy, cxIdleTimeout, cxMaxRequests,
 	cxProtocolError, cxAttemptsExceeded counter
-	cxActive                                                                                 gauge
-	cxLength, cxConnect, rqTime                                                              histogram
-	rqTotal, rqCompleted, rqTimeout, rqPendingTotal, rqPendingOverflow, rqCancelled, rqReset counter
-	rqActive, rqPendingActive                                                                gauge
-	classes                                                                                  classes
-	codes                                                                                    sync.Map // status -> *counter
+	cxActive                                                                    gauge
+	cxLength, cxConnect, rqTime                                                 histogram
+	rqTotal, rqTimeout, rqPendingTotal, rqPendingOverflow, rqCancelled, rqReset counter
+	rqActive, rqPendingActive                                                   gauge
+	answers
+
+	retried answers // that were thrown away
+	rqRetry, rqRetrySuccess, rqRetryOverflow, rqRetryLimit, rqRetryExponential, rqRetryLimited, rqTryTimeout, rqTryIdleTimeout,
+	retryAbandoned counter
+}
+
+// answers counts answers by status.
+type answers struct {
+	rqCompleted counter
+	classes     classes
+	codes       sync.Map // status -> *counter
 }
 
 // answered counts an answer that is charged to the cluster.
-func (s *clusterStats) answered(status int) {
+func (s *answers) answered(status int) {
 	s.rqCompleted.Add(1)
 	s.classes.add(status)
 	c, ok := s.codes.Load(status)

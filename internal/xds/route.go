@@ -36,10 +36,14 @@ type routeReader struct {
 	f       *findings
 	out     *routeResource
 	maxBody uint32
+	retry   *mesh.RetryPolicy // of the virtual host that is being read
 }
 
 // defaultMaxBody is Envoy's bound for bodies of direct responses, in bytes.
 const defaultMaxBody = 4096
+
+// defaultBufferLimit is how much of a request Envoy's listeners keep, in bytes.
+const defaultBufferLimit = 1 << 20
 
 func routeConfig(p *routev3.RouteConfiguration, path string, f *findings) *routeResource {
 	rc := &mesh.RouteConfig{
@@ -90,7 +94,12 @@ func (rr *routeReader) virtualHost(p *routev3.VirtualHost, path string) *mesh.Vi
 		Name:            p.GetName(),
 		RequestHeaders:  requestHeaders(p, path, rr.f),
 		ResponseHeaders: responseHeaders(p, path, rr.f),
+
+		AttemptCountRequest:  p.GetIncludeRequestAttemptCount(),
+		AttemptCountResponse: p.GetIncludeAttemptCountInResponse(),
+		IsTimeoutRetry:       p.GetIncludeIsTimeoutRetryHeader(),
 	}
+	rr.retry = retry(p.GetRetryPolicy(), join(path, "retry_policy"), rr.f)
 	for _, d := range p.GetDomains() {
 		vh.Domains = append(vh.Domains, strings.ToLower(d))
 	}
@@ -139,7 +148,11 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 		PrefixRewrite:        p.GetPrefixRewrite(),
 		HostRewriteLiteral:   p.GetHostRewriteLiteral(),
 		AppendXForwardedHost: p.GetAppendXForwardedHost(),
+		BufferLimit:          defaultBufferLimit,
 		ClusterNotFoundCode:  notFoundCodes[p.GetClusterNotFoundResponseCode()],
+	}
+	if a.Retry = retry(p.GetRetryPolicy(), join(path, "retry_policy"), rr.f); a.Retry == nil {
+		a.Retry = rr.retry
 	}
 	if p.GetIdleTimeout() != nil {
 		d := duration(p.GetIdleTimeout(), 0, join(path, "idle_timeout"), rr.f)
