@@ -136,6 +136,8 @@ type HTTPConnectionManager struct {
 	StreamIdleTimeout     time.Duration
 	RequestTimeout        time.Duration
 	RequestHeadersTimeout time.Duration
+	// MaxStreamDuration bounds a whole exchange, from the first byte of its request; 0 (default): it is not bounded.
+	MaxStreamDuration time.Duration
 	// IdleTimeout of a downstream connection without active requests: 0 never; Envoy's default 1 h.
 	IdleTimeout time.Duration
 	// MaxRequestHeadersKiB (default 60) and MaxHeadersCount (default 100) bound request heads: 431 beyond.
@@ -252,6 +254,12 @@ type RouteAction struct {
 	Timeout time.Duration
 	// IdleTimeout overrides the connection manager's stream_idle_timeout; nil: not set.
 	IdleTimeout *time.Duration
+	// MaxStreamDuration overrides the connection manager's; nil: not set.
+	MaxStreamDuration *time.Duration
+	// MaxGRPCTimeout: gRPC requests have their own grpc-timeout, less GRPCTimeoutOffset and at most this, in the place of Timeout;
+	// 0: any. nil: not set.
+	MaxGRPCTimeout    *time.Duration
+	GRPCTimeoutOffset time.Duration
 	// PrefixRewrite replaces the matched prefix or path; empty: none.
 	PrefixRewrite string
 	// HostRewriteLiteral replaces the authority; empty: none.

@@ -303,10 +303,7 @@ func (x *exchange) failed(h *host, why failure) (again bool) {
 // cutShort ends an attempt that was cut; true: another follows.
 func (x *exchange) cutShort() (again bool) {
 	if c := x.cause.Load(); c == tryOverdue || c == tryIdleOverdue {
-		x.cluster.stats.rqTryTimeout.Add(1)
-		if c == tryIdleOverdue {
-			x.cluster.stats.rqTryIdleTimeout.Add(1)
-		}
+		x.chargeTry()
 		x.retry.late = true
 		if x.afterFailure(localReset, true) {
 			x.leg.Load().pool.host.rqError.Add(1)
@@ -334,6 +331,12 @@ func (x *exchange) timedOut() {
 			status = 504
 		}
 		x.reply(status, "stream timeout", nil)
+	case streamOverdue:
+		status := 408
+		if x.complete.Load() > 0 {
+			status = 504
+		}
+		x.reply(status, "downstream duration timeout", nil)
 	case answerOverdue, tryOverdue, tryIdleOverdue:
 		x.reply(504, "upstream request timeout", nil)
 	default:
@@ -353,7 +356,18 @@ func (x *exchange) charge() {
 		stats.rqTimeout.Add(1)
 	case idleOverdue:
 		stats.rqIdleTimeout.Add(1)
-	case answerOverdue, tryOverdue, tryIdleOverdue:
+	case streamOverdue:
+		stats.rqMaxDuration.Add(1)
+	case tryIdleOverdue:
+		if x.headed {
+			x.chargeTry()
+			return
+		}
+		fallthrough
+	case answerOverdue, tryOverdue:
+		if x.retry.rests {
+			return // there is no upstream that it could be charged to
+		}
 		if x.cause.Load() == answerOverdue {
 			x.cluster.stats.rqTimeout.Add(1)
 		}
@@ -363,6 +377,15 @@ func (x *exchange) charge() {
 		if l := x.leg.Load(); l != nil {
 			l.pool.host.rqTimeout.Add(1)
 		}
+	}
+}
+
+// chargeTry counts an attempt that ran into its own timeout.
+func (x *exchange) chargeTry() {
+	if x.cause.Load() == tryIdleOverdue {
+		x.cluster.stats.rqTryIdleTimeout.Add(1)
+	} else {
+		x.cluster.stats.rqTryTimeout.Add(1)
 	}
 }
 

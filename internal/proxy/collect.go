@@ -47,7 +47,8 @@ func collectHTTP(e scope, s *httpStats) {
 		"downstream_cx_drain_close": &s.cxDrainClose,
 		"downstream_rq_total":       &s.rqTotal, "downstream_rq_http1_total": &s.rqTotal, "downstream_rq_completed": &s.rqCompleted,
 		"downstream_rq_timeout": &s.rqTimeout, "downstream_rq_idle_timeout": &s.rqIdleTimeout,
-		"downstream_rq_header_timeout": &s.rqHeaderTimeout, "downstream_rq_too_large": &s.rqTooLarge,
+		"downstream_rq_max_duration_reached": &s.rqMaxDuration,
+		"downstream_rq_header_timeout":       &s.rqHeaderTimeout, "downstream_rq_too_large": &s.rqTooLarge,
 		"downstream_rq_response_before_rq_complete": &s.rqEarly, "downstream_rq_rx_reset": &s.rqGone,
 		"no_route": &s.noRoute, "no_cluster": &s.noCluster, "rq_direct_response": &s.direct, "rq_redirect": &s.redirect,
 	} {
@@ -121,13 +122,14 @@ func (p *Proxy) collectMembers(emit func(telemetry.Sample)) {
 		b := scope{emit, e.base, e.tag, e.value}
 		b.value64("circuit_breakers.default.cx_open", open(c.connections().Load(), v.config.Breakers.MaxConnections))
 		b.value64("circuit_breakers.default.rq_open", open(c.requests.Load(), v.config.Breakers.MaxRequests))
+		b.value64("circuit_breakers.default.rq_retry_open", uint64(c.retriesOpen.Load()))
 		b.value64("circuit_breakers.default.rq_pending_open", open(c.pending.Load(), v.config.Breakers.MaxPendingRequests))
 	}
 }
 
-// open is Envoy's gauge of a breaker: 1 when it lets nothing more through.
+// open is Envoy's gauge of a breaker: 1 when what is in flight lets nothing more through.
 func open(used int64, limit uint32) uint64 {
-	if used >= int64(limit) {
+	if used > 0 && used >= int64(limit) {
 		return 1
 	}
 	return 0

@@ -21,6 +21,7 @@ type exchange struct {
 	requestTimeout, headTimeout time.Duration // from begun; 0: none
 	idle                        time.Duration // between two signs of life of either side; 0: none
 	timeout                     time.Duration // from the end of the request to the end of the answer; 0: none
+	duration                    time.Duration // of the whole exchange, from begun; 0: not bounded
 
 	activity atomic.Int64 // nanoseconds after begun
 	complete atomic.Int64 // when the request was read to its end, nanoseconds after begun; 0: not yet
@@ -56,6 +57,7 @@ const (
 	requestOverdue // request_timeout
 	idleOverdue    // stream_idle_timeout
 	answerOverdue  // the route's timeout
+	streamOverdue  // max_stream_duration
 	tryOverdue     // per_try_timeout
 	tryIdleOverdue // per_try_idle_timeout
 	cutOff         // from outside
@@ -74,8 +76,9 @@ const keepEarly = 64 << 10
 func (x *exchange) reset() {
 	config := x.c.config
 	x.begun = time.Now()
+	x.retry.count = 0
 	x.requestTimeout, x.headTimeout, x.idle = config.RequestTimeout, config.RequestHeadersTimeout, config.StreamIdleTimeout
-	x.timeout = 0
+	x.timeout, x.duration = 0, config.MaxStreamDuration
 	x.activity.Store(0)
 	x.complete.Store(0)
 	x.cause.Store(running)
@@ -116,6 +119,9 @@ func (x *exchange) due() (time.Time, cause) {
 	}
 	if complete == 0 && x.requestTimeout > 0 {
 		consider(x.requestTimeout, requestOverdue)
+	}
+	if x.duration > 0 {
+		consider(x.duration, streamOverdue)
 	}
 	if x.headTimeout > 0 {
 		consider(x.headTimeout, headOverdue)

@@ -22,10 +22,12 @@ type retrying struct {
 	left   uint32        // retries
 	next   time.Duration // the bound of the next back-off
 	wait   time.Duration // until the next attempt
+	kind   *counter      // of such waits
 
 	count  uint32           // of attempts; 0: none was made
 	tried  []netip.AddrPort // if the policy avoids previous hosts
 	late   bool             // the last attempt ran into its timeout
+	rests  bool             // it was cut while no attempt ran
 	active *gauge           // the word that counts this retry against its limit; nil: none runs
 
 	tooLarge atomic.Bool // not all of the body is kept
@@ -35,7 +37,7 @@ type retrying struct {
 func (x *exchange) startRetrying(p *mesh.RetryPolicy) {
 	r := &x.retry
 	r.policy, r.on, r.left, r.next, r.wait = nil, 0, 0, 0, 0
-	r.count, r.tried, r.late, r.active = 0, r.tried[:0], false, nil
+	r.count, r.tried, r.late, r.rests, r.active = 0, r.tried[:0], false, false, nil
 	r.tooLarge.Store(false)
 	x.tryTimeout, x.tryIdle = 0, 0
 	if p == nil {
@@ -89,8 +91,7 @@ func (x *exchange) afterResponse(r *http1.Response) bool {
 		return false
 	}
 	if at := rateLimited(x.retry.policy.RateLimited, &r.Header, time.Now()); at > time.Millisecond {
-		x.retry.wait = at + rand.N(max(at/2, 1))
-		x.cluster.stats.rqRetryLimited.Add(1)
+		x.retry.wait, x.retry.kind = at+rand.N(max(at/2, 1)), &x.cluster.stats.rqRetryLimited
 	} else {
 		x.exponential()
 	}
@@ -126,7 +127,7 @@ func (x *exchange) granted(wanted bool) bool {
 		return false
 	}
 	r.active = &x.cluster.retries
-	s.rqRetry.Add(1)
+	x.cluster.noteRetries()
 	return true
 }
 
@@ -135,7 +136,17 @@ func (x *exchange) endRetry() {
 	if x.retry.active != nil {
 		x.retry.active.Add(-1)
 		x.retry.active = nil
+		x.cluster.noteRetries()
 	}
+}
+
+// noteRetries sets Envoy's gauge, which only moves when a retry begins or ends: a budget of what is in flight may be 0 by then.
+func (c *cluster) noteRetries() {
+	full := int64(0)
+	if c.retries.Load() >= int64(c.maxRetries()) {
+		full = 1
+	}
+	c.retriesOpen.Store(full)
 }
 
 // maxRetries is how many retries may run at once.
@@ -153,8 +164,7 @@ func (x *exchange) exponential() {
 	r := &x.retry
 	bound := r.next
 	r.next = min(2*r.next, r.policy.BackOffMax)
-	r.wait = rand.N(max(bound, time.Millisecond)).Truncate(time.Millisecond)
-	x.cluster.stats.rqRetryExponential.Add(1)
+	r.wait, r.kind = rand.N(max(bound, time.Millisecond)).Truncate(time.Millisecond), &x.cluster.stats.rqRetryExponential
 }
 
 // backOff ends an attempt and waits for the next one, while the client is watched and its timeouts run. False: the exchange has
@@ -171,9 +181,13 @@ func (x *exchange) backOff(reusable bool) bool {
 		x.await(x.retry.wait)
 	}
 	if x.cause.Load() != running {
+		x.retry.rests = true
 		x.timedOut()
 		return false
 	}
+	// A retry that was waited for in vain is not counted.
+	x.cluster.stats.rqRetry.Add(1)
+	x.retry.kind.Add(1)
 	return true
 }
 

@@ -106,8 +106,14 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	c := x.c
 	x.share = share(a.Clusters)
 	x.timeout = a.Timeout
+	if a.MaxGRPCTimeout != nil && isGRPC(&c.req.Header) {
+		x.timeout = grpcTimeout(a, c.req.Header.Value("grpc-timeout"))
+	}
 	if a.IdleTimeout != nil {
 		x.idle = *a.IdleTimeout
+	}
+	if a.MaxStreamDuration != nil {
+		x.duration = *a.MaxStreamDuration
 	}
 	x.cluster = c.p.state.Load().clusters[mesh.ClusterID{Scope: c.v.scope, Name: x.share.Name}]
 	if x.cluster == nil {
@@ -119,7 +125,7 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	x.rewrite(a)
 	x.startRetrying(a.Retry)
 	for {
-		x.announce(a)
+		x.announce()
 		target := x.pick()
 		if target == nil {
 			x.cluster.stats.cxNoneHealthy.Add(1)
@@ -135,7 +141,7 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 }
 
 // announce puts into the request's head what differs from attempt to attempt.
-func (x *exchange) announce(a *mesh.RouteAction) {
+func (x *exchange) announce() {
 	h, vh, r := &x.c.req.Header, x.match.host, &x.retry
 	r.count++
 	if vh.AttemptCountRequest {
@@ -144,7 +150,7 @@ func (x *exchange) announce(a *mesh.RouteAction) {
 	if vh.IsTimeoutRetry && r.count > 1 {
 		h.Set("x-envoy-is-timeout-retry", strconv.FormatBool(r.late))
 	}
-	expected := a.Timeout
+	expected := x.timeout
 	if expected > 0 && r.count > 1 {
 		expected = max(expected-x.elapsed(), time.Millisecond)
 	}
@@ -153,6 +159,9 @@ func (x *exchange) announce(a *mesh.RouteAction) {
 	}
 	if expected > 0 {
 		h.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(expected.Milliseconds(), 10))
+		if isGRPC(h) {
+			h.Set("grpc-timeout", strconv.FormatInt(expected.Milliseconds(), 10)+"m")
+		}
 	}
 }
 

@@ -93,7 +93,7 @@ type httpStats struct {
 	rqTotal, rqCompleted, rqTimeout, rqIdleTimeout, rqHeaderTimeout, rqTooLarge, rqEarly, rqGone counter
 	rqActive                                                                                     gauge
 	classes                                                                                      classes
-	noRoute, noCluster, direct, redirect                                                         counter
+	noRoute, noCluster, direct, redirect, rqMaxDuration                                          counter
 }
 
 type tcpStats struct {

@@ -163,6 +163,12 @@ func breakers(p *clusterv3.CircuitBreakers, path string, f *findings) mesh.Break
 			MaxRetries:         uint32Or(t.GetMaxRetries(), b.MaxRetries),
 			MaxConnectionsSet:  t.GetMaxConnections() != nil,
 		}
+		if r := t.GetRetryBudget(); r != nil {
+			b.Budget = &mesh.RetryBudget{Percent: 20, MinConcurrency: uint32Or(r.GetMinRetryConcurrency(), 3)}
+			if r.GetBudgetPercent() != nil {
+				b.Budget.Percent = r.GetBudgetPercent().GetValue()
+			}
+		}
 	}
 	return b
 }

@@ -154,9 +154,13 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 	if a.Retry = retry(p.GetRetryPolicy(), join(path, "retry_policy"), rr.f); a.Retry == nil {
 		a.Retry = rr.retry
 	}
-	if p.GetIdleTimeout() != nil {
-		d := duration(p.GetIdleTimeout(), 0, join(path, "idle_timeout"), rr.f)
-		a.IdleTimeout = &d
+	a.IdleTimeout = durationIf(p.GetIdleTimeout(), join(path, "idle_timeout"), rr.f)
+	a.MaxStreamDuration = durationIf(p.GetMaxStreamDuration().GetMaxStreamDuration(), join(path, "max_stream_duration.max_stream_duration"), rr.f)
+	//nolint:staticcheck // deprecated, and what Istio sends
+	a.MaxGRPCTimeout = durationIf(p.GetMaxGrpcTimeout(), join(path, "max_grpc_timeout"), rr.f)
+	a.GRPCTimeoutOffset = duration(p.GetGrpcTimeoutOffset(), 0, join(path, "grpc_timeout_offset"), rr.f) //nolint:staticcheck // likewise
+	if p.GetMaxStreamDuration() != nil { // Envoy's "new timeouts" replace the old ones, whatever they say
+		a.Timeout, a.MaxGRPCTimeout = 0, nil
 	}
 	if c := p.GetCluster(); c != "" {
 		a.Clusters = []mesh.WeightedCluster{{Name: c, Weight: 1}}
