@@ -23,7 +23,6 @@ type cluster struct {
 
 	// In flight, for the breakers (connections are counted by upstream.Counts, together with the other tiers).
 	pending, requests, retries gauge
-	retriesOpen                gauge
 
 	mu    sync.Mutex
 	hosts map[netip.AddrPort]*host

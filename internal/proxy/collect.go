@@ -122,7 +122,7 @@ func (p *Proxy) collectMembers(emit func(telemetry.Sample)) {
 		b := scope{emit, e.base, e.tag, e.value}
 		b.value64("circuit_breakers.default.cx_open", open(c.connections().Load(), v.config.Breakers.MaxConnections))
 		b.value64("circuit_breakers.default.rq_open", open(c.requests.Load(), v.config.Breakers.MaxRequests))
-		b.value64("circuit_breakers.default.rq_retry_open", uint64(c.retriesOpen.Load()))
+		b.value64("circuit_breakers.default.rq_retry_open", open(c.retries.Load(), c.maxRetries()))
 		b.value64("circuit_breakers.default.rq_pending_open", open(c.pending.Load(), v.config.Breakers.MaxPendingRequests))
 	}
 }

@@ -127,7 +127,6 @@ func (x *exchange) granted(wanted bool) bool {
 		return false
 	}
 	r.active = &x.cluster.retries
-	x.cluster.noteRetries()
 	return true
 }
 
@@ -136,17 +135,7 @@ func (x *exchange) endRetry() {
 	if x.retry.active != nil {
 		x.retry.active.Add(-1)
 		x.retry.active = nil
-		x.cluster.noteRetries()
 	}
-}
-
-// noteRetries sets Envoy's gauge, which only moves when a retry begins or ends: a budget of what is in flight may be 0 by then.
-func (c *cluster) noteRetries() {
-	full := int64(0)
-	if c.retries.Load() >= int64(c.maxRetries()) {
-		full = 1
-	}
-	c.retriesOpen.Store(full)
 }
 
 // maxRetries is how many retries may run at once.
