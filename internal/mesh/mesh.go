@@ -143,6 +143,8 @@ type HTTPConnectionManager struct {
 	StreamIdleTimeout     time.Duration
 	RequestTimeout        time.Duration
 	RequestHeadersTimeout time.Duration
+	// MaxStreamDuration bounds a whole exchange, from the first byte of its request; 0 (default): it is not bounded.
+	MaxStreamDuration time.Duration
 	// IdleTimeout of a downstream connection without active requests: 0 never; Envoy's default 1 h.
 	IdleTimeout time.Duration
 	// MaxRequestHeadersKiB (default 60) and MaxHeadersCount (default 100) bound request heads: 431 beyond.
@@ -197,6 +199,9 @@ type VirtualHost struct {
 	Routes          []*Route // the first match wins
 	RequestHeaders  HeaderOps
 	ResponseHeaders HeaderOps
+	// AttemptCountRequest and AttemptCountResponse put x-envoy-attempt-count on what goes upstream, and on answers.
+	// IsTimeoutRetry tells upstreams by x-envoy-is-timeout-retry why a request is tried again.
+	AttemptCountRequest, AttemptCountResponse, IsTimeoutRetry bool
 }
 
 // Route is one match and one action; exactly one of Forward, Direct, Redirect and Tombstone is set.
@@ -297,6 +302,12 @@ type RouteAction struct {
 	Timeout time.Duration
 	// IdleTimeout overrides the connection manager's stream_idle_timeout; nil: not set.
 	IdleTimeout *time.Duration
+	// MaxStreamDuration overrides the connection manager's; nil: not set.
+	MaxStreamDuration *time.Duration
+	// MaxGRPCTimeout: gRPC requests have their own grpc-timeout, less GRPCTimeoutOffset and at most this, in the place of Timeout;
+	// 0: any. nil: not set.
+	MaxGRPCTimeout    *time.Duration
+	GRPCTimeoutOffset time.Duration
 	// SplitHeader, in lower case, holds the number that chooses among Clusters, if it is one; empty: none. SplitByHash: what
 	// HashPolicy makes of the request does, if it makes anything. Else chance does.
 	SplitHeader string
@@ -316,6 +327,10 @@ type RouteAction struct {
 	AppendXForwardedHost bool
 	// ClusterNotFoundCode is 503 (default), 404 or 500.
 	ClusterNotFoundCode int
+	// Retry is the route's policy, or else its virtual host's; nil: none.
+	Retry *RetryPolicy
+	// BufferLimit bounds in bytes what of a request's body is kept for retries.
+	BufferLimit uint32
 }
 
 // DirectResponse answers without an upstream.
@@ -404,6 +419,8 @@ type Breakers struct {
 	MaxPendingRequests uint32
 	MaxRequests        uint32
 	MaxRetries         uint32
+	// Budget takes the place of MaxRetries; nil: there is none.
+	Budget *RetryBudget
 	// MaxConnectionsSet: the file names max_connections.
 	MaxConnectionsSet bool
 }

@@ -20,27 +20,33 @@ const replyPatience = 5 * time.Second
 // errCut is an exchange that ended before its time.
 var errCut = errors.New("cut")
 
-// answer reads the upstream's response and passes it on.
-func (x *exchange) answer(l *leg) {
+// answer reads the upstream's response and passes it on; true: another attempt must.
+func (x *exchange) answer(l *leg) (again bool) {
 	err := x.readHead(l)
 	for err == nil && l.response.Status < 200 && l.response.Status != 101 {
-		x.live()
-		if x.c.config.Proxy100Continue { // else interim responses are not passed on, as in Envoy
+		x.live() // an interim response ends what a retry policy could do
+		x.cluster.stats.answered(l.response.Status)
+		x.retry.policy = nil
+		if x.c.config.Proxy100Continue { // else it is not passed on, as in Envoy
 			x.interim(&l.response)
 		}
 		err = x.readHead(l)
 	}
 	switch {
 	case err == nil:
+		x.heard.Store(max(int64(x.elapsed()), 1))
+		if x.afterResponse(&l.response) {
+			return x.discard(l)
+		}
 		x.respond(l)
+		return false
 	case errors.Is(err, errCut):
-		x.timedOut()
+		return x.cutShort()
 	case errors.As(err, new(*http1.Error)) || errors.Is(err, io.ErrUnexpectedEOF):
 		x.cluster.stats.cxProtocolError.Add(1)
-		x.failed(l.pool.host, protocolError)
+		return x.failed(l.pool.host, protocolError)
 	default:
-		x.cluster.stats.rqReset.Add(1)
-		x.failed(l.pool.host, terminated)
+		return x.failed(l.pool.host, terminated)
 	}
 }
 
@@ -49,6 +55,16 @@ func (x *exchange) interim(r *http1.Response) {
 	x.c.out.framing = http1.None
 	x.c.out.buf = http1.AppendResponse(x.c.out.buf[:0], r.Status, &r.Header, http1.None, false)
 	_ = x.flush()
+}
+
+// discard throws a response away for another attempt. Its leg serves again if nothing of it is still to come.
+func (x *exchange) discard(l *leg) (again bool) {
+	r := &l.response
+	x.live()
+	x.cluster.stats.retried.answered(r.Status)
+	l.pool.host.rqError.Add(1)
+	whole := r.Framing == http1.None || r.Framing == http1.Length && r.Length == 0
+	return x.backOff(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
 }
 
 // readHead waits for the next head.
@@ -106,6 +122,7 @@ func (x *exchange) respond(l *leg) {
 	for _, v := range x.cookies {
 		r.Header.Add("set-cookie", v)
 	}
+	x.countAttempts(&r.Header)
 	x.responseOps(&r.Header)
 	upgraded := r.Status == 101 && c.req.Upgrade != ""
 	framing := x.clean(r, upgraded)
@@ -168,13 +185,16 @@ func (x *exchange) passBody(l *leg) bool {
 			piece, last, err = x.nextPiece(l)
 		}
 		if err != nil {
-			if errors.As(err, new(*http1.Error)) {
+			if errors.As(err, new(*http1.Error)) || errors.Is(err, io.ErrUnexpectedEOF) {
 				x.cluster.stats.cxProtocolError.Add(1)
 			}
 			_ = x.flush() // what came before, as with Envoy
 			return false
 		}
 		x.live()
+		if x.tryIdle > 0 {
+			x.heard.Store(int64(x.elapsed()))
+		}
 		x.patience(&x.c.write, 0)
 		if x.c.out.piece(piece, last) != nil {
 			x.unwritten()
@@ -267,6 +287,7 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 	if change != nil {
 		change(&h)
 	}
+	x.countAttempts(&h)
 	x.responseOps(&h)
 	if status == 400 {
 		c.closing = true // there has been an error of the protocol (Envoy: conn_manager_impl.cc, sendLocalReply)
@@ -298,19 +319,47 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 	c.write.move(time.Time{})
 }
 
-// failed answers for an upstream that did not.
-func (x *exchange) failed(h *host, why failure) {
-	status := 503
+// countAttempts tells the client how often the request was tried.
+func (x *exchange) countAttempts(h *http1.Header) {
+	if x.retry.count > 0 && x.match.host.AttemptCountResponse {
+		h.Set("x-envoy-attempt-count", strconv.FormatUint(uint64(x.retry.count), 10))
+	}
+}
+
+// failed answers for an upstream that did not; true: another attempt must.
+func (x *exchange) failed(h *host, why failure) (again bool) {
+	h.rqError.Add(1)
+	if x.afterFailure(why, x.leg.Load() != nil) {
+		return x.backOff(false)
+	}
+	status, text := 503, "reset reason: "
 	if why == protocolError {
 		status = 502
 	}
+	if x.retry.count > 1 {
+		text = "retried and the latest reset reason: "
+	}
 	x.cluster.stats.answered(status)
-	h.rqError.Add(1)
-	x.reply(status, "upstream connect error or disconnect/reset before headers. reset reason: "+string(why), func(h *http1.Header) {
+	x.reply(status, "upstream connect error or disconnect/reset before headers. "+text+string(why), func(h *http1.Header) {
 		if why == overflow {
 			h.Set("x-envoy-overloaded", "true")
 		}
 	})
+	return false
+}
+
+// cutShort ends an attempt that was cut; true: another follows.
+func (x *exchange) cutShort() (again bool) {
+	if c := x.cause.Load(); c == tryOverdue || c == tryIdleOverdue {
+		x.chargeTry()
+		x.retry.late = true
+		if x.afterFailure(localReset, true) {
+			x.leg.Load().pool.host.rqError.Add(1)
+			return x.backOff(false)
+		}
+	}
+	x.timedOut()
+	return false
 }
 
 // timedOut answers a request that was cut, where there is somebody to answer.
@@ -330,7 +379,13 @@ func (x *exchange) timedOut() {
 			status = 504
 		}
 		x.reply(status, "stream timeout", nil)
-	case answerOverdue:
+	case streamOverdue:
+		status := 408
+		if x.complete.Load() > 0 {
+			status = 504
+		}
+		x.reply(status, "downstream duration timeout", nil)
+	case answerOverdue, tryOverdue, tryIdleOverdue:
 		x.reply(504, "upstream request timeout", nil)
 	default:
 		x.stopSide()
@@ -349,14 +404,36 @@ func (x *exchange) charge() {
 		stats.rqTimeout.Add(1)
 	case idleOverdue:
 		stats.rqIdleTimeout.Add(1)
-	case answerOverdue:
-		x.cluster.stats.rqTimeout.Add(1)
+	case streamOverdue:
+		stats.rqMaxDuration.Add(1)
+	case tryIdleOverdue:
+		if x.headed {
+			x.chargeTry()
+			return
+		}
+		fallthrough
+	case answerOverdue, tryOverdue:
+		if x.retry.rests {
+			return // there is no upstream that it could be charged to
+		}
+		if x.cause.Load() == answerOverdue {
+			x.cluster.stats.rqTimeout.Add(1)
+		}
 		if !x.headed {
 			x.cluster.stats.answered(504)
 		}
 		if l := x.leg.Load(); l != nil {
 			l.pool.host.rqTimeout.Add(1)
 		}
+	}
+}
+
+// chargeTry counts an attempt that ran into its own timeout.
+func (x *exchange) chargeTry() {
+	if x.cause.Load() == tryIdleOverdue {
+		x.cluster.stats.rqTryIdleTimeout.Add(1)
+	} else {
+		x.cluster.stats.rqTryTimeout.Add(1)
 	}
 }
 

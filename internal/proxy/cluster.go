@@ -21,7 +21,7 @@ type cluster struct {
 	view   atomic.Pointer[view]
 
 	// In flight, for the breakers (connections are counted by upstream.Counts, together with the other tiers).
-	pending, requests gauge
+	pending, requests, retries gauge
 
 	mu    sync.Mutex
 	hosts map[netip.AddrPort]*host

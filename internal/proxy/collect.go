@@ -47,7 +47,8 @@ func collectHTTP(e scope, s *httpStats) {
 		"downstream_cx_drain_close": &s.cxDrainClose,
 		"downstream_rq_total":       &s.rqTotal, "downstream_rq_http1_total": &s.rqTotal, "downstream_rq_completed": &s.rqCompleted,
 		"downstream_rq_timeout": &s.rqTimeout, "downstream_rq_idle_timeout": &s.rqIdleTimeout,
-		"downstream_rq_header_timeout": &s.rqHeaderTimeout, "downstream_rq_too_large": &s.rqTooLarge,
+		"downstream_rq_max_duration_reached": &s.rqMaxDuration,
+		"downstream_rq_header_timeout":       &s.rqHeaderTimeout, "downstream_rq_too_large": &s.rqTooLarge,
 		"downstream_rq_response_before_rq_complete": &s.rqEarly, "downstream_rq_rx_reset": &s.rqGone,
 		"downstream_rq_failed_path_normalization": &s.rqBadPath, "downstream_rq_redirected_with_normalized_path": &s.rqNewPath,
 		"no_route": &s.noRoute, "no_cluster": &s.noCluster, "rq_direct_response": &s.direct, "rq_redirect": &s.redirect,
@@ -70,10 +71,15 @@ func collectCluster(e scope, s *clusterStats) {
 		"upstream_cx_none_healthy": &s.cxNoneHealthy, "upstream_cx_idle_timeout": &s.cxIdleTimeout,
 		"upstream_cx_max_requests": &s.cxMaxRequests, "upstream_cx_protocol_error": &s.cxProtocolError,
 		"upstream_cx_connect_attempts_exceeded": &s.cxAttemptsExceeded,
-		"upstream_rq_total":                     &s.rqTotal, "upstream_rq_completed": &s.rqCompleted, "upstream_rq_timeout": &s.rqTimeout,
+		"upstream_rq_total":                     &s.rqTotal, "upstream_rq_timeout": &s.rqTimeout,
 		"upstream_rq_pending_total": &s.rqPendingTotal, "upstream_rq_pending_overflow": &s.rqPendingOverflow,
 		"lb_healthy_panic":      &s.lbHealthyPanic,
 		"upstream_rq_cancelled": &s.rqCancelled, "upstream_rq_rx_reset": &s.rqReset,
+		"upstream_rq_retry": &s.rqRetry, "upstream_rq_retry_success": &s.rqRetrySuccess,
+		"upstream_rq_retry_overflow": &s.rqRetryOverflow, "upstream_rq_retry_limit_exceeded": &s.rqRetryLimit,
+		"upstream_rq_retry_backoff_exponential": &s.rqRetryExponential, "upstream_rq_retry_backoff_ratelimited": &s.rqRetryLimited,
+		"upstream_rq_per_try_timeout": &s.rqTryTimeout, "upstream_rq_per_try_idle_timeout": &s.rqTryIdleTimeout,
+		"retry_or_shadow_abandoned": &s.retryAbandoned,
 	} {
 		e.counter(name, c)
 	}
@@ -83,7 +89,6 @@ func collectCluster(e scope, s *clusterStats) {
 	e.histogram("upstream_cx_length_ms", &s.cxLength)
 	e.histogram("upstream_cx_connect_ms", &s.cxConnect)
 	e.histogram("upstream_rq_time", &s.rqTime)
-	e.classes("upstream_rq", &s.classes)
 	if r := s.ring.Load(); r != nil {
 		e.value64("ring_hash_lb.size", r.size)
 		e.value64("ring_hash_lb.min_hashes_per_host", r.fewest)
@@ -93,9 +98,18 @@ func collectCluster(e scope, s *clusterStats) {
 		e.value64("maglev_lb.min_entries_per_host", m.fewest)
 		e.value64("maglev_lb.max_entries_per_host", m.most)
 	}
-	s.codes.Range(func(status, c any) bool {
-		m := e.sample(fmt.Sprintf("upstream_rq_%d", status), telemetry.Counter)
-		m.Base = e.base + ".upstream_rq"
+	collectAnswers(e, "upstream_rq", &s.answers)
+	if s.retried.rqCompleted.Load() > 0 { // Envoy makes these when the first is counted
+		collectAnswers(e, "retry.upstream_rq", &s.retried)
+	}
+}
+
+func collectAnswers(e scope, prefix string, a *answers) {
+	e.counter(prefix+"_completed", &a.rqCompleted)
+	e.classes(prefix, &a.classes)
+	a.codes.Range(func(status, c any) bool {
+		m := e.sample(fmt.Sprintf("%s_%d", prefix, status), telemetry.Counter)
+		m.Base = e.base + "." + prefix
 		m.Labels = append(m.Labels, telemetry.Label{Key: "envoy.response_code", Value: fmt.Sprint(status)})
 		m.Value = c.(*counter).Load()
 		e.emit(m)
@@ -119,13 +133,14 @@ func (p *Proxy) collectMembers(emit func(telemetry.Sample)) {
 		b := scope{emit, e.base, e.tag, e.value}
 		b.value64("circuit_breakers.default.cx_open", open(c.connections().Load(), v.config.Breakers.MaxConnections))
 		b.value64("circuit_breakers.default.rq_open", open(c.requests.Load(), v.config.Breakers.MaxRequests))
+		b.value64("circuit_breakers.default.rq_retry_open", open(c.retries.Load(), c.maxRetries()))
 		b.value64("circuit_breakers.default.rq_pending_open", open(c.pending.Load(), v.config.Breakers.MaxPendingRequests))
 	}
 }
 
-// open is Envoy's gauge of a breaker: 1 when it lets nothing more through.
+// open is Envoy's gauge of a breaker: 1 when what is in flight lets nothing more through.
 func open(used int64, limit uint32) uint64 {
-	if used >= int64(limit) {
+	if used > 0 && used >= int64(limit) {
 		return 1
 	}
 	return 0

@@ -22,6 +22,7 @@ type exchange struct {
 	requestTimeout, headTimeout time.Duration // from begun; 0: none
 	idle                        time.Duration // between two signs of life of either side; 0: none
 	timeout                     time.Duration // from the end of the request to the end of the answer; 0: none
+	duration                    time.Duration // of the whole exchange, from begun; 0: not bounded
 
 	activity atomic.Int64 // nanoseconds after begun
 	complete atomic.Int64 // when the request was read to its end, nanoseconds after begun; 0: not yet
@@ -46,6 +47,11 @@ type exchange struct {
 	match   match
 	cluster *cluster
 	share   *mesh.WeightedCluster
+
+	retry               retrying
+	tryTimeout, tryIdle time.Duration // of one attempt; 0: none
+	// Of the attempt that runs, nanoseconds after begun; 0: not yet. heard is the last sign of its upstream.
+	began, heard atomic.Int64
 }
 
 // cause is why an exchange ended before its time.
@@ -59,6 +65,9 @@ const (
 	requestOverdue // request_timeout
 	idleOverdue    // stream_idle_timeout
 	answerOverdue  // the route's timeout
+	streamOverdue  // max_stream_duration
+	tryOverdue     // per_try_timeout
+	tryIdleOverdue // per_try_idle_timeout
 	cutOff         // from outside
 )
 
@@ -68,18 +77,27 @@ const watchAfter = 10 * time.Millisecond
 // sideLook is how often the timeouts are looked at while the second goroutine may change what they depend on.
 const sideLook = 250 * time.Millisecond
 
+// keepEarly is how much memory for content an idle connection may keep.
+const keepEarly = 64 << 10
+
 // reset makes x ready for the request whose first byte is there.
 func (x *exchange) reset() {
 	config := x.c.config
 	x.begun = time.Now()
+	x.retry.count = 0
 	x.requestTimeout, x.headTimeout, x.idle = config.RequestTimeout, config.RequestHeadersTimeout, config.StreamIdleTimeout
-	x.timeout = 0
+	x.timeout, x.duration = 0, config.MaxStreamDuration
 	x.activity.Store(0)
 	x.complete.Store(0)
 	x.cause.Store(running)
 	x.leg.Store(nil)
 	x.gone.Store(nil)
 	x.sent.Store(false)
+	x.began.Store(0)
+	x.heard.Store(0)
+	if cap(x.early) > keepEarly {
+		x.early = nil
+	}
 	x.side, x.early, x.headed, x.broken = nil, x.early[:0], false, false
 	x.remote, x.internal = x.c.remote, false
 	x.cookies = x.cookies[:0]
@@ -115,11 +133,23 @@ func (x *exchange) due() (time.Time, cause) {
 	if complete == 0 && x.requestTimeout > 0 {
 		consider(x.requestTimeout, requestOverdue)
 	}
+	if x.duration > 0 {
+		consider(x.duration, streamOverdue)
+	}
 	if x.headTimeout > 0 {
 		consider(x.headTimeout, headOverdue)
 	}
 	if complete > 0 && x.timeout > 0 {
 		consider(complete+x.timeout, answerOverdue)
+	}
+	if began := time.Duration(x.began.Load()); began > 0 && complete > 0 && (x.tryTimeout > 0 || x.tryIdle > 0) {
+		heard := time.Duration(x.heard.Load())
+		if x.tryTimeout > 0 && heard == 0 {
+			consider(max(began, complete)+x.tryTimeout, tryOverdue)
+		}
+		if x.tryIdle > 0 {
+			consider(max(began, complete, heard)+x.tryIdle, tryIdleOverdue)
+		}
 	}
 	return x.begun.Add(at), which
 }
@@ -135,7 +165,7 @@ func (x *exchange) cut(c cause) {
 	if g := x.gone.Load(); g != nil {
 		close(*g)
 	}
-	if c != clientWrong {
+	if c != clientWrong && c != tryOverdue && c != tryIdleOverdue {
 		_ = x.c.conn.SetWriteDeadline(past)
 	}
 }
@@ -259,7 +289,10 @@ func (x *exchange) next() (piece []byte, last, ok bool) {
 
 // gather reads the body into memory while there is no leg yet, and then watches the client.
 func (x *exchange) gather() {
-	const enough = 64 << 10
+	enough := 64 << 10
+	if x.keeps() {
+		enough = int(x.match.route.Forward.BufferLimit)
+	}
 	for !x.c.body.Done() && len(x.early) < enough {
 		piece, last, ok := x.next()
 		if !ok {
@@ -305,6 +338,7 @@ func (x *exchange) sendBody(wait bool) bool {
 		case last:
 			x.finished()
 		}
+		x.keep(piece)
 		if l.out.piece(piece, last) != nil {
 			return false
 		}

@@ -6,14 +6,45 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/leno-mesh/leno/internal/mesh"
 	"github.com/leno-mesh/leno/internal/proxy/http1"
 )
 
-// grpc says whether a request is gRPC's by its content type.
-func grpc(r *http1.Request) bool {
-	rest, ok := strings.CutPrefix(r.Header.Value("content-type"), "application/grpc")
+// isGRPC says whether a request is gRPC, by its content type.
+func isGRPC(h *http1.Header) bool {
+	rest, ok := strings.CutPrefix(h.Value("content-type"), "application/grpc")
 	return ok && (rest == "" || rest[0] == '+')
+}
+
+// grpcTimeout is the timeout of a gRPC request where the route bounds what it may ask for (Envoy: router.cc, finalTimeout);
+// 0: none.
+func grpcTimeout(a *mesh.RouteAction, asked string) time.Duration {
+	d := parseGRPCTimeout(asked)
+	if a.GRPCTimeoutOffset < d {
+		d -= a.GRPCTimeoutOffset
+	}
+	if limit := *a.MaxGRPCTimeout; limit > 0 && (d == 0 || d > limit) {
+		d = limit
+	}
+	return d
+}
+
+var grpcUnits = map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond,
+	'u': time.Microsecond, 'n': time.Nanosecond}
+
+// parseGRPCTimeout reads up to eight digits and a unit, rounded up to milliseconds; 0: it is not that.
+func parseGRPCTimeout(s string) time.Duration {
+	if len(s) < 2 || len(s) > 9 {
+		return 0
+	}
+	n, err := strconv.ParseUint(s[:len(s)-1], 10, 32)
+	if err != nil {
+		return 0
+	}
+	d := time.Duration(n) * grpcUnits[s[len(s)-1]]
+	return (d + time.Millisecond - 1).Truncate(time.Millisecond)
 }
 
 // grpcReply turns a reply of our own into what a gRPC client understands: a head alone that says how the call ended

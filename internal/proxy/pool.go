@@ -20,6 +20,7 @@ const (
 	terminated     failure = "connection termination"
 	overflow       failure = "overflow"
 	protocolError  failure = "protocol error"
+	localReset     failure = "local reset"
 	noFailure      failure = ""
 )
 

@@ -99,7 +99,7 @@ func (t *routeTable) match(r *http1.Request, d *draw) match {
 	}
 	for _, rt := range vh.Routes {
 		m := &rt.Match
-		if pathMatches(m, path, short) && (m.Fraction == nil || d.hits(m.Fraction)) && (!m.GRPC || grpc(r)) && headersMatch(m.Headers, r) &&
+		if pathMatches(m, path, short) && (m.Fraction == nil || d.hits(m.Fraction)) && (!m.GRPC || isGRPC(&r.Header)) && headersMatch(m.Headers, r) &&
 			queryMatches(m.Query, query) && (m.Cookies == nil || cookiesMatch(m.Cookies, r)) {
 			return match{t.config, vh, rt}
 		}

@@ -15,7 +15,7 @@ import (
 func (x *exchange) serve() {
 	c, r := x.c, &x.c.req
 	x.headTimeout = 0
-	x.grpc = grpc(r)
+	x.grpc = isGRPC(&r.Header)
 	if r.Close {
 		c.closing = true
 	}
@@ -137,8 +137,14 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	c := x.c
 	x.split(a)
 	x.timeout = a.Timeout
+	if a.MaxGRPCTimeout != nil && isGRPC(&c.req.Header) {
+		x.timeout = grpcTimeout(a, c.req.Header.Value("grpc-timeout"))
+	}
 	if a.IdleTimeout != nil {
 		x.idle = *a.IdleTimeout
+	}
+	if a.MaxStreamDuration != nil {
+		x.duration = *a.MaxStreamDuration
 	}
 	x.cluster = c.p.state.Load().clusters[mesh.ClusterID{Scope: c.v.scope, Name: x.clusterName()}]
 	if x.cluster == nil {
@@ -151,38 +157,74 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	}
 	x.requestOps()
 	x.rewrite(a)
-	if x.timeout > 0 {
-		c.req.Header.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(x.timeout.Milliseconds(), 10))
+	x.startRetrying(a.Retry)
+	for {
+		x.announce()
+		target := x.pick()
+		if target == nil {
+			x.cluster.stats.cxNoneHealthy.Add(1)
+			x.cluster.stats.answered(503)
+			x.reply(503, "no healthy upstream", nil)
+			break
+		}
+		if a.AutoHostRewrite {
+			x.rewriteHost(a, target.Hostname)
+		}
+		if !x.attempt(x.cluster.host(target.Address)) {
+			break
+		}
 	}
-	b := x.cluster.view.Load().balancer
-	target := b.pick(x.selection(b))
-	if target == nil {
-		x.cluster.stats.cxNoneHealthy.Add(1)
-		x.cluster.stats.answered(503)
-		x.reply(503, "no healthy upstream", nil)
-		return
+	x.endRetry()
+}
+
+// announce puts into the request's head what differs from attempt to attempt.
+func (x *exchange) announce() {
+	h, vh, r := &x.c.req.Header, x.match.host, &x.retry
+	r.count++
+	if vh.AttemptCountRequest {
+		h.Set("x-envoy-attempt-count", strconv.FormatUint(uint64(r.count), 10))
 	}
-	if a.AutoHostRewrite {
-		x.rewriteHost(a, target.Hostname)
+	if vh.IsTimeoutRetry && r.count > 1 {
+		h.Set("x-envoy-is-timeout-retry", strconv.FormatBool(r.late))
 	}
-	h := x.cluster.host(target.Address)
+	expected := x.timeout
+	if expected > 0 && r.count > 1 {
+		expected = max(expected-x.elapsed(), time.Millisecond)
+	}
+	if x.tryTimeout > 0 && (expected == 0 || x.tryTimeout < expected) {
+		expected = x.tryTimeout
+	}
+	if expected > 0 {
+		h.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(expected.Milliseconds(), 10))
+		if isGRPC(h) {
+			h.Set("grpc-timeout", strconv.FormatInt(expected.Milliseconds(), 10)+"m")
+		}
+	}
+}
+
+// attempt sends the request to a host and answers the client; true: it did not answer, and another attempt must.
+func (x *exchange) attempt(h *host) (again bool) {
+	if x.retry.policy != nil && x.retry.policy.PreviousHosts {
+		x.retry.tried = append(x.retry.tried, h.address)
+	}
+	x.retry.late = false
 	l, fail := x.acquire(h)
 	if l == nil {
 		if fail == noFailure {
 			x.timedOut()
-			return
+			return false
 		}
-		x.failed(h, fail)
-		return
+		return x.failed(h, fail)
 	}
 	h.active.Add(1)
 	h.rqActive.Add(1)
 	h.rqTotal.Add(1)
 	x.cluster.stats.rqTotal.Add(1)
 	x.cluster.stats.rqActive.Add(1)
+	x.began.Store(max(int64(x.elapsed()), 1))
 	x.leg.Store(l)
 	x.request(l)
-	x.answer(l)
+	return x.answer(l)
 }
 
 // acquire gets a leg. While the request has to wait for one, its body is read and its timeouts run. Neither a leg nor a failure:

@@ -94,7 +94,7 @@ type httpStats struct {
 	rqBadPath, rqNewPath                                                                         counter
 	rqActive                                                                                     gauge
 	classes                                                                                      classes
-	noRoute, noCluster, direct, redirect                                                         counter
+	noRoute, noCluster, direct, redirect, rqMaxDuration                                          counter
 }
 
 type tcpStats struct {
@@ -104,15 +104,25 @@ type tcpStats struct {
 type clusterStats struct {
 	cxTotal, cxConnectFail, cxConnectTimeout, cxDestroy, cxRx, cxTx, cxOverflow, cxNoneHealthy, cxIdleTimeout, cxMaxRequests,
 	cxProtocolError, cxAttemptsExceeded counter
-	cxActive                                                                                 gauge
-	cxLength, cxConnect, rqTime                                                              histogram
-	rqTotal, rqCompleted, rqTimeout, rqPendingTotal, rqPendingOverflow, rqCancelled, rqReset counter
-	rqActive, rqPendingActive                                                                gauge
-	lbHealthyPanic                                                                           counter
-	ring                                                                                     atomic.Pointer[ringStats]
-	maglev                                                                                   atomic.Pointer[maglevStats]
-	classes                                                                                  classes
-	codes                                                                                    sync.Map // status -> *counter
+	cxActive                                                                    gauge
+	cxLength, cxConnect, rqTime                                                 histogram
+	rqTotal, rqTimeout, rqPendingTotal, rqPendingOverflow, rqCancelled, rqReset counter
+	rqActive, rqPendingActive                                                   gauge
+	lbHealthyPanic                                                              counter
+	ring                                                                        atomic.Pointer[ringStats]
+	maglev                                                                      atomic.Pointer[maglevStats]
+	answers
+
+	retried answers // that were thrown away
+	rqRetry, rqRetrySuccess, rqRetryOverflow, rqRetryLimit, rqRetryExponential, rqRetryLimited, rqTryTimeout, rqTryIdleTimeout,
+	retryAbandoned counter
+}
+
+// answers counts answers by status.
+type answers struct {
+	rqCompleted counter
+	classes     classes
+	codes       sync.Map // status -> *counter
 }
 
 // ringStats and maglevStats describe the table that was built last.
@@ -122,7 +132,7 @@ type (
 )
 
 // answered counts an answer that is charged to the cluster.
-func (s *clusterStats) answered(status int) {
+func (s *answers) answered(status int) {
 	s.rqCompleted.Add(1)
 	s.classes.add(status)
 	c, ok := s.codes.Load(status)

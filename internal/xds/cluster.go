@@ -9,6 +9,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	caresv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/network/dns_resolver/cares/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"    // a type that files name
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3" // a type that files name
 	httpoptsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"go.yaml.in/yaml/v3"
@@ -107,6 +108,12 @@ func breakers(p *clusterv3.CircuitBreakers, path string, f *findings) mesh.Break
 			MaxRequests:        uint32Or(t.GetMaxRequests(), b.MaxRequests),
 			MaxRetries:         uint32Or(t.GetMaxRetries(), b.MaxRetries),
 			MaxConnectionsSet:  t.GetMaxConnections() != nil,
+		}
+		if r := t.GetRetryBudget(); r != nil {
+			b.Budget = &mesh.RetryBudget{Percent: 20, MinConcurrency: uint32Or(r.GetMinRetryConcurrency(), 3)}
+			if r.GetBudgetPercent() != nil {
+				b.Budget.Percent = r.GetBudgetPercent().GetValue()
+			}
 		}
 	}
 	return b

@@ -42,6 +42,8 @@ func clusterFields() []section {
 			{path: "circuit_breakers.thresholds.max_pending_requests", rule: honoured, note: "absent: 1024"},
 			{path: "circuit_breakers.thresholds.max_requests", rule: honoured, note: "absent: 1024"},
 			{path: "circuit_breakers.thresholds.max_retries", rule: honoured, note: "absent: 3"},
+			{path: "circuit_breakers.thresholds.retry_budget.budget_percent.value", rule: honoured, note: "absent: 20"},
+			{path: "circuit_breakers.thresholds.retry_budget.min_retry_concurrency", rule: honoured, note: "absent: 3"},
 			{path: "circuit_breakers.thresholds.track_remaining", rule: skipped, note: stats},
 			{path: "common_lb_config.healthy_panic_threshold.value", rule: honoured, note: "absent: 50"},
 			{path: "common_lb_config.update_merge_window", rule: skipped, note: changes},

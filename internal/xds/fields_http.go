@@ -27,6 +27,7 @@ func httpFields() []section {
 						"envoy.extensions.filters.http.tap.v3.Tap",
 					}},
 				{path: "common_http_protocol_options.idle_timeout", rule: honoured, note: "absent: 1 h; 0: never"},
+				{path: "common_http_protocol_options.max_stream_duration", rule: honoured, note: "absent: not bounded"},
 				{path: "common_http_protocol_options.max_headers_count", rule: honoured},
 				{path: "common_http_protocol_options.max_response_headers_kb", rule: skipped, note: "it is for upstream connections"},
 				{path: "http_protocol_options.allow_absolute_url", rule: honoured, note: "only true"},

@@ -15,7 +15,7 @@ func headerRows(more ...row) []row {
 func routeFields() []section {
 	const (
 		runtime = "there are no runtime values: default_value counts"
-		retry   = "requests are not retried"
+		hedge   = "one attempt runs at a time"
 		mirror  = "requests are not mirrored"
 		filters = "it configures a filter, and only router is there"
 		limits  = "only the rate limit filter reads it, which is refused where it is asked for"
@@ -48,9 +48,12 @@ func routeFields() []section {
 			row{path: "request_body_buffer_limit", rule: skipped, note: buffer},
 			row{path: "metadata", rule: skipped, note: meta},
 			row{path: "require_tls", rule: refused, note: "TLS is not handled"},
-			row{path: "retry_policy", rule: refused, note: retry},
-			row{path: "retry_policy_typed_config", rule: refused, note: retry},
-			row{path: "hedge_policy", rule: refused, note: retry},
+			row{path: "retry_policy", rule: honoured, note: "for routes without one", into: []string{"retry_policy"}},
+			row{path: "retry_policy_typed_config", rule: refused, note: "give retry_policy"},
+			row{path: "hedge_policy", rule: refused, note: hedge},
+			row{path: "include_request_attempt_count", rule: honoured},
+			row{path: "include_attempt_count_in_response", rule: honoured},
+			row{path: "include_is_timeout_retry_header", rule: honoured},
 			row{path: "request_mirror_policies", rule: refused, note: mirror},
 			row{path: "typed_per_filter_config", rule: refused, note: filters},
 		)},
@@ -140,6 +143,9 @@ func routeFields() []section {
 			{path: "cluster_not_found_response_code", rule: honoured, note: "SERVICE_UNAVAILABLE, NOT_FOUND, INTERNAL_SERVER_ERROR"},
 			{path: "timeout", rule: honoured, note: "absent: 15 s; 0: none"},
 			{path: "idle_timeout", rule: honoured},
+			{path: "max_stream_duration.max_stream_duration", rule: honoured, note: "absent: the connection manager's; 0: not bounded"},
+			{path: "max_grpc_timeout", rule: honoured, note: "for requests of content-type application/grpc"},
+			{path: "grpc_timeout_offset", rule: honoured},
 			{path: "prefix_rewrite", rule: honoured},
 			{path: "host_rewrite_literal", rule: honoured},
 			{path: "append_x_forwarded_host", rule: honoured},
@@ -154,9 +160,9 @@ func routeFields() []section {
 			{path: "hash_policy", rule: honoured, into: []string{"hash_policy"}},
 			{path: "cors", rule: skipped, note: "only the cors filter reads it, which is refused where it is asked for"},
 			{path: "early_data_policy", rule: skipped, note: "it is for HTTP/3"},
-			{path: "retry_policy", rule: refused, note: retry},
-			{path: "retry_policy_typed_config", rule: refused, note: retry},
-			{path: "hedge_policy", rule: refused, note: retry},
+			{path: "retry_policy", rule: honoured, into: []string{"retry_policy"}},
+			{path: "retry_policy_typed_config", rule: refused, note: "give retry_policy"},
+			{path: "hedge_policy", rule: refused, note: hedge},
 			{path: "request_mirror_policies", rule: refused, note: mirror},
 			{path: "priority", rule: refused, note: "there is one priority"},
 		}},
@@ -174,6 +180,27 @@ func routeFields() []section {
 			{path: "terminal", rule: honoured},
 			{path: "filter_state", rule: refused, note: "there is no filter state"},
 		}},
+		{name: "retry_policy", title: "Retry policies", msg: "envoy.config.route.v3.RetryPolicy", rows: []row{
+			{path: "retry_on", rule: honoured, note: "every word; refused-stream and http3-post-connect-failure never happen over HTTP/1.1"},
+			{path: "num_retries", rule: honoured, note: "absent: 1"},
+			{path: "per_try_timeout", rule: honoured},
+			{path: "per_try_idle_timeout", rule: honoured},
+			{path: "retriable_status_codes", rule: honoured},
+			{path: "retriable_headers", rule: honoured, into: []string{"header_match"}},
+			{path: "retriable_request_headers", rule: honoured, into: []string{"header_match"}},
+			{path: "retry_back_off.base_interval", rule: honoured, note: "absent: 25 ms"},
+			{path: "retry_back_off.max_interval", rule: honoured, note: "absent: 10 times base_interval"},
+			{path: "rate_limited_retry_back_off.reset_headers.name", rule: honoured},
+			{path: "rate_limited_retry_back_off.reset_headers.format", rule: honoured},
+			{path: "rate_limited_retry_back_off.max_interval", rule: honoured, note: "absent: 5 min"},
+			{path: "host_selection_retry_max_attempts", rule: honoured, note: "absent: 1"},
+			{path: "retry_host_predicate.name", rule: honoured},
+			{path: "retry_host_predicate.typed_config", rule: refused, note: "leno accepts previous_hosts", into: []string{"previous_hosts"}},
+			{path: "retry_priority", rule: refused, note: "give retry_host_predicate"},
+			{path: "retry_options_predicates", rule: refused, note: "there are none"},
+		}},
+		{name: "previous_hosts", title: "Retry host predicate previous_hosts",
+			msg: "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
 		{name: "cluster_weight", title: "Shares of a split", msg: "envoy.config.route.v3.WeightedCluster.ClusterWeight", rows: headerRows(
 			row{path: "name", rule: honoured},
 			row{path: "weight", rule: honoured},

@@ -22,6 +22,7 @@ func (r *reader) http(p *hcmv3.HttpConnectionManager, path string, out *listener
 		StreamIdleTimeout:         duration(p.GetStreamIdleTimeout(), 5*time.Minute, in("stream_idle_timeout"), f),
 		RequestTimeout:            duration(p.GetRequestTimeout(), 0, in("request_timeout"), f),
 		RequestHeadersTimeout:     duration(p.GetRequestHeadersTimeout(), 0, in("request_headers_timeout"), f),
+		MaxStreamDuration:         duration(common.GetMaxStreamDuration(), 0, in("common_http_protocol_options.max_stream_duration"), f),
 		IdleTimeout:               duration(common.GetIdleTimeout(), time.Hour, in("common_http_protocol_options.idle_timeout"), f),
 		MaxRequestHeadersKiB:      uint32Or(p.GetMaxRequestHeadersKb(), 60),
 		MaxHeadersCount:           uint32Or(common.GetMaxHeadersCount(), 100),

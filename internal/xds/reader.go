@@ -95,6 +95,15 @@ func duration(d *durationpb.Duration, absent time.Duration, path string, f *find
 	return d.AsDuration().Truncate(time.Millisecond)
 }
 
+// durationIf is duration for fields of which it matters that they are absent: nil.
+func durationIf(d *durationpb.Duration, path string, f *findings) *time.Duration {
+	if d == nil {
+		return nil
+	}
+	v := duration(d, 0, path, f)
+	return &v
+}
+
 func uint32Or(v *wrapperspb.UInt32Value, absent uint32) uint32 {
 	if v == nil {
 		return absent

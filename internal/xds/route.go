@@ -36,10 +36,14 @@ type routeReader struct {
 	f       *findings
 	out     *routeResource
 	maxBody uint32
+	retry   *mesh.RetryPolicy // of the virtual host that is being read
 }
 
 // defaultMaxBody is Envoy's bound for bodies of direct responses, in bytes.
 const defaultMaxBody = 4096
+
+// defaultBufferLimit is how much of a request Envoy's listeners keep, in bytes.
+const defaultBufferLimit = 1 << 20
 
 func routeConfig(p *routev3.RouteConfiguration, path string, f *findings) *routeResource {
 	rc := &mesh.RouteConfig{
@@ -94,7 +98,12 @@ func (rr *routeReader) virtualHost(p *routev3.VirtualHost, path string) *mesh.Vi
 		Name:            p.GetName(),
 		RequestHeaders:  requestHeaders(p, path, rr.f),
 		ResponseHeaders: responseHeaders(p, path, rr.f),
+
+		AttemptCountRequest:  p.GetIncludeRequestAttemptCount(),
+		AttemptCountResponse: p.GetIncludeAttemptCountInResponse(),
+		IsTimeoutRetry:       p.GetIncludeIsTimeoutRetryHeader(),
 	}
+	rr.retry = retry(p.GetRetryPolicy(), join(path, "retry_policy"), rr.f)
 	for _, d := range p.GetDomains() {
 		vh.Domains = append(vh.Domains, strings.ToLower(d))
 	}
@@ -148,14 +157,22 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 		HashPolicy:           hashPolicies(p.GetHashPolicy(), join(path, "hash_policy"), rr.f),
 		AutoHostRewrite:      p.GetAutoHostRewrite().GetValue(),
 		AppendXForwardedHost: p.GetAppendXForwardedHost(),
+		BufferLimit:          defaultBufferLimit,
 		ClusterNotFoundCode:  notFoundCodes[p.GetClusterNotFoundResponseCode()],
 	}
 	if a.PrefixRewrite != "" && p.GetRegexRewrite() != nil {
 		rr.f.invalid(join(path, "regex_rewrite"), "cannot be given together with prefix_rewrite")
 	}
-	if p.GetIdleTimeout() != nil {
-		d := duration(p.GetIdleTimeout(), 0, join(path, "idle_timeout"), rr.f)
-		a.IdleTimeout = &d
+	if a.Retry = retry(p.GetRetryPolicy(), join(path, "retry_policy"), rr.f); a.Retry == nil {
+		a.Retry = rr.retry
+	}
+	a.IdleTimeout = durationIf(p.GetIdleTimeout(), join(path, "idle_timeout"), rr.f)
+	a.MaxStreamDuration = durationIf(p.GetMaxStreamDuration().GetMaxStreamDuration(), join(path, "max_stream_duration.max_stream_duration"), rr.f)
+	//nolint:staticcheck // deprecated, and what Istio sends
+	a.MaxGRPCTimeout = durationIf(p.GetMaxGrpcTimeout(), join(path, "max_grpc_timeout"), rr.f)
+	a.GRPCTimeoutOffset = duration(p.GetGrpcTimeoutOffset(), 0, join(path, "grpc_timeout_offset"), rr.f) //nolint:staticcheck // likewise
+	if p.GetMaxStreamDuration() != nil {                                                                 // Envoy's "new timeouts" replace the old ones, whatever they say
+		a.Timeout, a.MaxGRPCTimeout = 0, nil
 	}
 	if c := p.GetCluster(); c != "" {
 		a.Clusters = []mesh.WeightedCluster{{Name: c, Weight: 1}}

@@ -24,9 +24,21 @@ type seen struct {
 
 // journal collects what upstreams saw, in order of arrival.
 type journal struct {
-	mu      sync.Mutex
-	all     []*seen
-	reading int // requests whose head has come and that are not in all yet
+	mu       sync.Mutex
+	all      []*seen
+	reading  int            // requests whose head has come and that are not in all yet
+	attempts map[string]int // of one request, by x-request-id
+}
+
+// attempt counts the attempts of a request: 1 for the first.
+func (j *journal) attempt(id string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.attempts == nil {
+		j.attempts = map[string]int{}
+	}
+	j.attempts[id]++
+	return j.attempts[id]
 }
 
 // begin notes a request whose body is still read; add follows.
@@ -154,6 +166,9 @@ func (u *httpUpstream) handle(c *net.TCPConn, number int) {
 		if err != nil {
 			a = answer{status: "299", body: err.Error()}
 		}
+		if n := u.j.attempt(m.get("x-request-id")); a.first > 0 && n > a.first || a.only != "" && a.only != name {
+			a = answer{status: "200"}
+		}
 		a.upstream = name
 		if m.has("expect", "100-continue") && !a.early {
 			fmt.Fprint(c, "HTTP/1.1 100 Continue\r\n\r\n")
@@ -187,6 +202,8 @@ type answer struct {
 	reset, hangup          bool
 	cut, bare              bool
 	raw                    *string
+	first                  int    // only for the first attempts of a request; 0: for all
+	only                   string // only by the upstream of that name
 }
 
 func parseAnswer(text string) (answer, error) {
@@ -218,6 +235,10 @@ func parseAnswer(text string) (answer, error) {
 			a.delay, err = time.ParseDuration(value)
 		case "gap":
 			a.gap, err = time.ParseDuration(value)
+		case "first":
+			a.first, err = strconv.Atoi(value)
+		case "only":
+			a.only = value
 		case "chunked":
 			a.chunked = true
 		case "close":
