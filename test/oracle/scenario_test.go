@@ -41,6 +41,7 @@ type exchange struct {
 	times, parallel        int
 	answers                int
 	random, countConns     bool
+	warm                   bool
 	until                  string
 	body, head             int
 	wait                   time.Duration
@@ -188,6 +189,8 @@ func (e *exchange) read(options map[string]string) error {
 			e.unowned = true
 		case "random":
 			e.random = true
+		case "warm":
+			e.warm = true
 		case "connections":
 			e.countConns = true
 		case "until":
