@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"strconv"
@@ -97,6 +98,49 @@ func steady(args []string) error {
 	})
 }
 
+// httpLoad URL CLIENTS: keeps that many HTTP clients busy until SIGTERM, each with requests on a kept connection whose
+// bodies must come back. OK counts requests; an answer with another status than 200 is a failure of the kind "status N".
+func httpLoad(args []string) error {
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	s := &loadState{target: args[0], errors: map[string]uint64{}}
+	return s.run(n, func(stopping *atomic.Bool) {
+		client := &http.Client{Timeout: rig.Slow(20 * time.Second), Transport: &http.Transport{}}
+		for !stopping.Load() {
+			err := s.request(client)
+			if s.record(err); err != nil {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	})
+}
+
+// errStatus is an answer that is not 200.
+type errStatus int
+
+func (e errStatus) Error() string { return fmt.Sprintf("status %d", int(e)) }
+
+func (s *loadState) request(client *http.Client) error {
+	sent := randomBytes(rand.IntN(20_000))
+	resp, err := client.Post(s.target, "application/octet-stream", bytes.NewReader(sent))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	switch {
+	case err != nil:
+		return err
+	case resp.StatusCode != http.StatusOK:
+		return errStatus(resp.StatusCode)
+	case !bytes.Equal(got, sent):
+		return errWrong
+	}
+	return nil
+}
+
 // run runs n workers until SIGTERM and prints a Report every 20 ms and at the end.
 func (s *loadState) run(n int, worker func(stopping *atomic.Bool)) error {
 	stop := make(chan os.Signal, 1)
@@ -147,7 +191,10 @@ func (s *loadState) record(err error) {
 	kind := "other"
 	var errno syscall.Errno
 	var timeout net.Error
+	var status errStatus
 	switch {
+	case errors.As(err, &status):
+		kind = status.Error()
 	case errors.As(err, &errno):
 		kind = errno.Error()
 	case errors.As(err, &timeout) && timeout.Timeout():
@@ -191,12 +238,17 @@ func (s *loadState) connection() error {
 	return nil
 }
 
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(rand.Uint32())
+	}
+	return b
+}
+
 // message sends n random bytes and expects them back.
 func message(c net.Conn, n int) error {
-	sent := make([]byte, n)
-	for i := range sent {
-		sent[i] = byte(rand.Uint32())
-	}
+	sent := randomBytes(n)
 	if _, err := c.Write(sent); err != nil {
 		return err
 	}

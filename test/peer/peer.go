@@ -27,6 +27,7 @@ func Children() rig.Children {
 		"echo":        echo,
 		"load":        load,
 		"steady":      steady,
+		"http-load":   httpLoad,
 	}
 }
 
@@ -40,8 +41,15 @@ func Body(n int) []byte {
 	return b
 }
 
-// httpServer ADDRESS: answers every request with the body that came.
+// httpServer ADDRESS [DELAY]: answers every request, after the delay, with the body that came.
 func httpServer(args []string) error {
+	var delay time.Duration
+	if len(args) > 1 {
+		var err error
+		if delay, err = time.ParseDuration(args[1]); err != nil {
+			return err
+		}
+	}
 	l, err := net.Listen("tcp", args[0])
 	if err != nil {
 		return err
@@ -52,6 +60,7 @@ func httpServer(args []string) error {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
+		time.Sleep(delay)
 		w.Header().Set("X-Server", "go")
 		w.Write(body)
 	}))

@@ -21,6 +21,12 @@ func TestPeersWithoutLeno(t *testing.T) {
 	r.Serve("127.0.0.1:80", r.Child("http-server", "127.0.0.1:80"))
 	r.Run(30*time.Second, r.Child("http-client", "http://127.0.0.1:80/"))
 
+	web := StartHTTPLoad(r, "http://127.0.0.1:80/", 2)
+	web.Progress(20)
+	if rep := web.Stop(); rep.Wrong != 0 || rep.Failed != 0 {
+		t.Errorf("HTTP load: %+v", rep)
+	}
+
 	server := StartEcho(r, "127.0.0.1:7")
 	load, steady := StartLoad(r, "127.0.0.1:7", 4), StartSteady(r, "127.0.0.1:7")
 	load.Progress(20)

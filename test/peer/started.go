@@ -42,6 +42,20 @@ func StartSteady(r *rig.Rig, target string) *Load {
 	return l
 }
 
+// StartHTTPLoad keeps n HTTP clients of url busy, from inside the managed cgroup.
+func StartHTTPLoad(r *rig.Rig, url string, n int) *Load {
+	r.T.Helper()
+	l := &Load{Proc: r.Start(r.Child("http-load", url, strconv.Itoa(n))), r: r}
+	l.Progress(1)
+	return l
+}
+
+// StartHTTP starts the HTTP server in Home and waits until it takes connections.
+func StartHTTP(r *rig.Rig, address string) *rig.Proc {
+	r.T.Helper()
+	return r.Serve(address, r.Child("http-server", address))
+}
+
 // StartEcho starts an echo server in Home and waits until it takes connections.
 func StartEcho(r *rig.Rig, address string) *rig.Proc {
 	r.T.Helper()

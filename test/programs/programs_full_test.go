@@ -6,7 +6,6 @@ package programs
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -240,11 +239,10 @@ UsePAM no
 	ssh := []string{need(t, "ssh", "openssh-client"), "-F", "none", "-i", filepath.Join(m.Dir, "user"), "-o", "StrictHostKeyChecking=no",
 		"-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "root@10.99.0.1"}
 	body := fmt.Sprintf("%x", peer.Body(bodySize))
-	want := fmt.Sprintf("%x  -", sha256.Sum256([]byte(body)))
 	for range 3 {
-		out := m.Run(time.Minute, rig.Program{Args: append(ssh[:len(ssh):len(ssh)], "sha256sum; head -c 1000000 /dev/zero | sha256sum"), Stdin: body})
-		if lines := strings.Split(strings.TrimSpace(out), "\n"); len(lines) != 2 || lines[0] != want {
-			t.Errorf("the far end hashed %q, want %s", out, want)
+		out := m.Run(time.Minute, rig.Program{Args: append(ssh[:len(ssh):len(ssh)], "cat"), Stdin: body})
+		if out != body {
+			t.Errorf("%d bytes came back, not the %d sent", len(out), len(body))
 		}
 	}
 	m.socketTier("ssh", 3)

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !full
+
+package faults
+
+// rounds is how often a loop kills; the build tag full asks for more.
+const rounds = 2
