@@ -137,7 +137,7 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	c := x.c
 	x.split(a)
 	x.timeout = a.Timeout
-	if a.MaxGRPCTimeout != nil && isGRPC(&c.req.Header) {
+	if a.MaxGRPCTimeout != nil && x.grpc {
 		x.timeout = grpcTimeout(a, c.req.Header.Value("grpc-timeout"))
 	}
 	if a.IdleTimeout != nil {
@@ -196,7 +196,7 @@ func (x *exchange) announce() {
 	}
 	if expected > 0 {
 		h.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(expected.Milliseconds(), 10))
-		if isGRPC(h) {
+		if x.grpc && x.match.route.Forward.MaxGRPCTimeout != nil {
 			h.Set("grpc-timeout", strconv.FormatInt(expected.Milliseconds(), 10)+"m")
 		}
 	}
