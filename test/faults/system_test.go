@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -156,4 +157,41 @@ func TestMemoryLimitAtStart(t *testing.T) {
 	}
 	r.Agent(config)
 	clean(t, peer.StartLoad(r, target, 2).Stop())
+}
+
+// Memory runs out while the agent serves: what does not fit is named, or the kernel kills the agent; what was in force
+// serves on through both, and with memory again everything is in force.
+func TestMemoryLimitWhileServing(t *testing.T) {
+	r := rig.New(t)
+	peer.StartEcho(r, "127.0.0.1:7001")
+	enter, limit := memoryLimit(r)
+	config := r.Watched(echoService(7001))
+	start := func() *rig.Agent { return r.StartAgent(behind(enter, r.Command("run", "-c", config))) }
+	a := start()
+	a.Ready()
+	load := peer.StartLoad(r, target, 4)
+	used, err := os.ReadFile(strings.NewReplacer("limit_in_bytes", "usage_in_bytes", "memory.max", "memory.current").Replace(limit))
+	must(t, err)
+	now, err := strconv.Atoi(strings.TrimSpace(string(used)))
+	must(t, err)
+	overwrite(t, limit, fmt.Sprint(now+4<<20))
+	r.Publish(many(5000)...)
+	r.Until(60*time.Second, "the memory does not suffice", func() bool {
+		if !a.Running() {
+			return true
+		}
+		text, err := a.Get("/leno/status")
+		return err == nil && strings.Contains(text, "memory limit")
+	})
+	load.Progress(50)
+	overwrite(t, limit, "1073741824")
+	if !a.Running() {
+		t.Log("the kernel killed the agent")
+		a = start()
+		a.Ready()
+	}
+	r.Until(30*time.Second, "all is in force", func() bool { return entries(r)["listeners"] == 5001 && a.Status().Kernel.LastError == "" })
+	load.Progress(50)
+	clean(t, load.Stop())
+	clean(t, peer.StartLoad(r, many(5000)[5000].Address, 2).Stop())
 }
