@@ -4,7 +4,7 @@
 #
 #   test/kernels/run.sh 6.1 6.12      each argument is the beginning of a kernel version
 #
-# LENO_KERNEL_PACKAGES="internal/dataplane" runs the tests of other packages than the file "packages" lists.
+# LENO_KERNEL_PACKAGES="internal/dataplane" runs all tests of other packages than the file "packages" lists.
 # Needs root only for the cache folder. Exit status 0: every test passed on every kernel. What the tests printed is on
 # stdout and in $CACHE/<version>/console.log. A kernel stays in the cache until its folder there is removed.
 set -eu -o pipefail
@@ -96,15 +96,21 @@ image() {
 
 # binaries: one static test binary for each package that has to pass on every kernel.
 binaries() {
-	local package
+	local package only name
 	mkdir -p "$work/tests"
 	export CGO_ENABLED=0
 	say "building leno"
 	(cd "$ROOT" && go build -o "$work/tests/leno" ./cmd/leno) || die "leno does not build"
-	for package in ${LENO_KERNEL_PACKAGES:-$(sed 's/#.*//' "$HERE/packages")}; do
+	if [ -n "${LENO_KERNEL_PACKAGES:-}" ]; then
+		tr ' ' '\n' <<<"$LENO_KERNEL_PACKAGES"
+	else
+		sed 's/#.*//' "$HERE/packages"
+	fi | while read -r package only; do
+		[ -n "$package" ] || continue
 		say "building the tests of $package"
-		(cd "$ROOT" && go test -c -o "$work/tests/$(echo "$package" | tr / -).test" "./$package") ||
-			die "the tests of $package do not build"
+		name=$(echo "$package" | tr / -)
+		(cd "$ROOT" && go test -c -o "$work/tests/$name.test" "./$package") || die "the tests of $package do not build"
+		echo "${only:-.}" >"$work/tests/$name.only"
 	done
 }
 
