@@ -71,7 +71,10 @@ func (x *exchange) discard(l *leg) (again bool) {
 func (x *exchange) readHead(l *leg) error {
 	for {
 		watching := x.side != nil
-		err := x.wait(l, func() error { return l.in.ReadResponse(&l.response, x.c.req.Method) })
+		if err := x.beforeRead(l); err != nil {
+			return err
+		}
+		err := x.afterRead(l, l.in.ReadResponse(&l.response, x.c.req.Method))
 		if !timedOut(err) {
 			return err
 		}
@@ -81,8 +84,8 @@ func (x *exchange) readHead(l *leg) error {
 	}
 }
 
-// wait reads from the leg, no longer than the exchange's timeouts allow. A timeout that it returns is only a look around.
-func (x *exchange) wait(l *leg, read func() error) error {
+// beforeRead lets the next read of the leg take no longer than the exchange's timeouts allow.
+func (x *exchange) beforeRead(l *leg) error {
 	var look time.Duration
 	switch {
 	case x.side == nil:
@@ -94,7 +97,11 @@ func (x *exchange) wait(l *leg, read func() error) error {
 	if x.cause.Load() != running {
 		return errCut
 	}
-	err := read()
+	return nil
+}
+
+// afterRead judges its error. A timeout that it returns is only a look around: the read goes on.
+func (x *exchange) afterRead(l *leg, err error) error {
 	if !timedOut(err) {
 		return err
 	}
@@ -207,8 +214,11 @@ func (x *exchange) passBody(l *leg) bool {
 func (x *exchange) nextPiece(l *leg) (piece []byte, last bool, err error) {
 	for {
 		watching := x.side != nil
-		err = x.wait(l, func() (e error) { piece, last, e = l.body.Next(true); return })
-		if !timedOut(err) {
+		if err = x.beforeRead(l); err != nil {
+			return nil, false, err
+		}
+		piece, last, err = l.body.Next(true)
+		if err = x.afterRead(l, err); !timedOut(err) {
 			return piece, last, err
 		}
 		if !watching {

@@ -106,7 +106,6 @@ func (x *exchange) reset() {
 	if cap(x.early) > keepBuffer {
 		x.early = nil
 	}
-	x.c.out.expired = x.writeExpired
 }
 
 func (x *exchange) elapsed() time.Duration { return time.Since(x.begun) }

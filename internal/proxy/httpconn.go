@@ -29,6 +29,8 @@ type httpConn struct {
 	out   outlet
 	write deadline
 	x     exchange
+	// legExpired is x's method, bound once.
+	legExpired func() bool
 
 	used    bool // a request has been seen
 	closing bool // the next answer is the last (Envoy: DrainState::Closing)
@@ -51,6 +53,7 @@ func (p *Proxy) serveHTTP(v *version, conn *net.TCPConn) {
 	c.read.set, c.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
 	c.out.init(conn, func(n int64) { v.http.cxTx.Add(uint64(n)) })
 	c.x.c = c
+	c.out.expired, c.legExpired = c.x.writeExpired, c.x.legExpired
 	v.add(c)
 	v.http.cxTotal.Add(1)
 	v.http.cxActive.Add(1)

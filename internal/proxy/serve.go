@@ -268,7 +268,7 @@ func (x *exchange) request(l *leg) {
 		framing = http1.Chunked // a field named by Connection is removed, whichever it is
 	}
 	l.served++
-	l.out.framing, l.out.expired = framing, x.legExpired
+	l.out.framing, l.out.expired = framing, c.legExpired
 	l.out.buf = http1.AppendRequest(l.out.buf[:0], r, framing)
 	x.patience(&l.write, 0)
 	if r.Upgrade != "" {
