@@ -23,7 +23,7 @@ test: ## the tests of every day (root; about 5 minutes)
 test-full: ## everything: real programs, faults, Envoy again, race detector, stock kernels, the demo (root)
 	test/install.sh $(TEST_PACKAGES) $(FULL_PACKAGES) envoy
 	$(GO) test -timeout 30m -p 1 -tags full ./test/...
-	$(GO) test -timeout 15m -p 2 -race ./internal/proxy ./internal/upstream ./internal/xds ./internal/table ./internal/agent
+	$(GO) test -timeout 15m -p 2 -race ./internal/proxy/... ./internal/upstream ./internal/xds ./internal/table ./internal/agent
 	$(MAKE) demo
 	test/kernels/run.sh 6.1 6.12
 
@@ -44,8 +44,9 @@ lint: ## gofmt, vet, staticcheck
 	$(GO) vet -tags full ./...
 	$(GO) tool staticcheck -tags full ./...
 
-fuzz: ## fuzz the decoder for FUZZTIME (default 60s)
+fuzz: ## fuzz the decoder and the HTTP reader, each for FUZZTIME (default 60s)
 	$(GO) test ./internal/xds -run '^$$' -fuzz FuzzDecode -fuzztime $(or $(FUZZTIME),60s)
+	$(GO) test ./internal/proxy/http1 -run '^$$' -fuzz FuzzRequest -fuzztime $(or $(FUZZTIME),60s)
 
 # Debian packages that the tests use.
 TEST_PACKAGES = iproute2 curl
