@@ -149,7 +149,7 @@ func ensureBPFFS(pinDir string) error {
 	if !strings.HasPrefix(pinDir, mount+"/") {
 		return fmt.Errorf("%s does not lie in a bpffs: choose a --pin-dir below %s", pinDir, mount)
 	}
-	if inode("/proc/self/ns/mnt") != inode("/proc/1/ns/mnt") {
+	if !hostMounts() {
 		// The mount, and with it all pins, would end with this namespace: a restart would open a gap around the policy.
 		return fmt.Errorf("no bpffs is mounted at %s, and leno sees private mounts only: mount it for the host (mount -t bpf bpf %s)", mount, mount)
 	}
@@ -157,6 +157,16 @@ func ensureBPFFS(pinDir string) error {
 		return fmt.Errorf("mount a bpffs at %s (mount -t bpf bpf %s): %w", mount, mount, err)
 	}
 	return nil
+}
+
+// hostMounts says whether what we mount stays when we end: whether our mount namespace is that of process 1 or, where
+// process 1 doesn't let itself be looked at, of the kernel's threads.
+func hostMounts() bool {
+	host := inode("/proc/1/ns/mnt")
+	if host == 0 {
+		host = inode("/proc/2/ns/mnt")
+	}
+	return host != 0 && inode("/proc/self/ns/mnt") == host
 }
 
 // introduce writes who the agent is; its own sockets are exempt from now on.
