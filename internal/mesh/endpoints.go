@@ -19,7 +19,8 @@ type Endpoints struct {
 	Overprovisioning uint32
 	// WeightedPriorityHealth counts weights, not hosts, in the health of a priority.
 	WeightedPriorityHealth bool
-	// Drop is the share of requests that are turned away (policy.drop_overloads), 0 to 1.
+	// Drop is the share of HTTP requests that are turned away (policy.drop_overloads), 0 to 1. As in Envoy, tcp_proxy takes
+	// no notice of it.
 	Drop float32
 }
 

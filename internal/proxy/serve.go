@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -152,6 +153,9 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		x.reply(a.ClusterNotFoundCode, "", nil)
 		return
 	}
+	if x.dropped() {
+		return
+	}
 	if x.internal {
 		x.takeClientTimeout()
 	}
@@ -175,6 +179,24 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		}
 	}
 	x.endRetry()
+}
+
+// dropped answers what the cluster's drop_overloads turn away (Envoy: router.cc, checkDropOverload).
+func (x *exchange) dropped() bool {
+	e := x.cluster.view.Load().config.Endpoints
+	if e == nil || e.Drop == 0 {
+		return false
+	}
+	body, mark := "drop overload", "x-envoy-drop-overload"
+	switch {
+	case e.Drop == 1:
+		body, mark = "unconditional drop overload", "x-envoy-unconditional-drop-overload"
+	case rand.Float32() >= e.Drop:
+		return false
+	}
+	x.cluster.stats.answered(503)
+	x.reply(503, body, func(h *http1.Header) { h.Set(mark, "true") })
+	return true
 }
 
 // announce puts into the request's head what differs from attempt to attempt.

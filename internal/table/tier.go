@@ -87,8 +87,6 @@ func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet) str
 		return fmt.Sprintf("cluster %s: slow_start_config: weights change with time, in the agent", m.Name)
 	case set.Split:
 		return fmt.Sprintf("cluster %s: its endpoints are chosen by priority or locality first, in the agent", m.Name)
-	case m.Endpoints != nil && m.Endpoints.Drop > 0:
-		return fmt.Sprintf("cluster %s: drop_overloads: the agent turns a share away", m.Name)
 	case m.ZoneAware != nil:
 		return fmt.Sprintf("cluster %s: zone_aware_lb_config is looked at in the agent", m.Name)
 	case m.FullScan:
