@@ -173,7 +173,7 @@ func (u *httpUpstream) handle(c *net.TCPConn, number int) {
 			a = answer{status: "299", body: err.Error()}
 		}
 		if n := u.j.attempt(m.get("x-request-id")); a.first > 0 && n > a.first || a.only != "" && a.only != name {
-			a = answer{status: "200"}
+			a = answer{status: "200", delay: a.then}
 		}
 		a.upstream = name
 		if m.has("expect", "100-continue") && !a.early {
@@ -208,8 +208,9 @@ type answer struct {
 	reset, hangup          bool
 	cut, bare              bool
 	raw                    *string
-	first                  int    // only for the first attempts of a request; 0: for all
-	only                   string // only by the upstream of that name
+	then                   time.Duration // delay of the other answers, with first and only
+	first                  int           // only for the first attempts of a request; 0: for all
+	only                   string        // only by the upstream of that name
 }
 
 func parseAnswer(text string) (answer, error) {
@@ -243,6 +244,8 @@ func parseAnswer(text string) (answer, error) {
 			a.gap, err = time.ParseDuration(value)
 		case "first":
 			a.first, err = strconv.Atoi(value)
+		case "then":
+			a.then, err = time.ParseDuration(value)
 		case "only":
 			a.only = value
 		case "chunked":
