@@ -19,6 +19,7 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 	for name, s := range listeners {
 		e := scope{emit, "listener", "envoy.listener_address", name}
 		e.counter("downstream_cx_total", &s.total)
+		e.counter("no_filter_chain_match", &s.noChain)
 		e.gauge("downstream_cx_active", &s.active)
 		e.histogram("downstream_cx_length_ms", &s.length)
 	}

@@ -17,7 +17,7 @@ import (
 // httpConn is a downstream HTTP/1.1 connection. Its goroutine reads requests and writes answers, one exchange at a time.
 type httpConn struct {
 	p      *Proxy
-	v      *version
+	v      *chain
 	config *mesh.HTTPConnectionManager
 	conn   *net.TCPConn
 	remote netip.Addr
@@ -44,8 +44,8 @@ var (
 	errRetired = errors.New("the listener drains")
 )
 
-func (p *Proxy) serveHTTP(v *version, conn *net.TCPConn) {
-	c := &httpConn{p: p, v: v, config: v.listener.HTTP, conn: conn}
+func (p *Proxy) serveHTTP(v *chain, conn *net.TCPConn) {
+	c := &httpConn{p: p, v: v, config: v.config.HTTP, conn: conn}
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort().Addr().Unmap()
 	}

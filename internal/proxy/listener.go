@@ -22,9 +22,8 @@ type version struct {
 	scope    string
 	listener *mesh.Listener
 	stats    *listenerStats
-	http     *httpStats // of an HTTP listener
-	tcp      *tcpStats  // of a TCP listener
-	inline   *routeTable
+	chains   chainTree
+	rest     *chain // the default; nil: there is none
 
 	drainFrom atomic.Int64 // Unix nanoseconds; 0: not draining
 
@@ -45,14 +44,17 @@ func (p *Proxy) version(old, next *state, scope string, l *mesh.Listener) *versi
 	v := old.listeners[listenerKey{scope, l.Name}]
 	if v == nil || v.listener != l {
 		v = &version{scope: scope, listener: l, conns: map[connection]bool{}, stats: p.stats.listener(l)}
-		if l.HTTP != nil {
-			v.http = p.stats.http(l.HTTP.StatPrefix)
-		} else {
-			v.tcp = p.stats.tcp(l.TCP.StatPrefix)
+		for _, c := range l.Chains {
+			v.chains.add(p.chain(old, next, v, c))
+		}
+		if l.Default != nil {
+			v.rest = p.chain(old, next, v, l.Default)
 		}
 	}
-	if l.HTTP != nil && l.HTTP.RouteConfig != nil {
-		v.inline = next.table(old, l.HTTP.RouteConfig)
+	for _, c := range l.All() {
+		if c.HTTP != nil && c.HTTP.RouteConfig != nil {
+			next.table(old, c.HTTP.RouteConfig) // is of this state, too
+		}
 	}
 	return v
 }
@@ -196,20 +198,40 @@ func (p *Proxy) accept(l net.Listener, current func() *version) {
 }
 
 // connection serves one connection to its end.
-func (p *Proxy) connection(v *version, c *net.TCPConn) {
+func (p *Proxy) connection(v *version, conn *net.TCPConn) {
+	defer conn.Close()
+	a := arrival{local: addressOf(conn.LocalAddr()), remote: addressOf(conn.RemoteAddr()), transport: "raw_buffer"}
+	a.direct = a.remote
+	if !v.listener.BindToPort && !v.listener.Address.Addr().IsUnspecified() {
+		a.local = v.listener.Address // the socket is one that a connect was led to
+	}
+	c := v.chain(&a)
+	if c == nil {
+		v.stats.noChain.Add(1)
+		return
+	}
 	v.stats.total.Add(1)
 	v.stats.active.Add(1)
 	begun := time.Now()
 	defer func() {
-		c.Close()
+		conn.Close()
 		v.stats.active.Add(-1)
 		v.stats.length.add(time.Since(begun))
 	}()
-	if v.listener.TCP != nil {
-		p.serveTCP(v, c)
-	} else {
-		p.serveHTTP(v, c)
+	switch {
+	case c.config.TCP != nil:
+		p.serveTCP(c, conn)
+	case c.config.HTTP != nil:
+		p.serveHTTP(c, conn)
 	}
+}
+
+// chain is the one that takes a connection; nil: none does.
+func (v *version) chain(a *arrival) *chain {
+	if c := v.chains.find(a); c != nil {
+		return c
+	}
+	return v.rest
 }
 
 // retire lets the connections of versions drain that next does not have.

@@ -81,9 +81,9 @@ func (c *classes) add(status int) {
 var classNames = [...]string{1: "1xx", "2xx", "3xx", "4xx", "5xx"}
 
 type listenerStats struct {
-	total  counter
-	active gauge
-	length histogram
+	total, noChain counter
+	active         gauge
+	length         histogram
 }
 
 type httpStats struct {

@@ -17,7 +17,7 @@ import (
 
 // tcpConn is one connection of a tcp_proxy listener and the one to its endpoint.
 type tcpConn struct {
-	v        *version
+	v        *chain
 	client   *net.TCPConn
 	upstream atomic.Pointer[net.TCPConn]
 	ended    atomic.Bool
@@ -36,21 +36,21 @@ func (c *tcpConn) cut() {
 }
 
 // serveTCP connects a client to an endpoint and copies both ways (Envoy: tcp_proxy.cc).
-func (p *Proxy) serveTCP(v *version, client *net.TCPConn) {
+func (p *Proxy) serveTCP(v *chain, client *net.TCPConn) {
 	c := &tcpConn{v: v, client: client}
 	v.add(c)
 	defer v.remove(c)
 	v.tcp.total.Add(1)
 	// If the agent dies, nobody must take that for the end of the data.
 	_ = client.SetLinger(0)
-	name := share(v.listener.TCP.Clusters).Name
+	name := share(v.config.TCP.Clusters).Name
 	cl := p.state.Load().clusters[mesh.ClusterID{Scope: v.scope, Name: name}]
 	if cl == nil {
 		v.tcp.noRoute.Add(1)
 		_ = client.SetLinger(-1)
 		return
 	}
-	h, up, words := cl.connectTCP(v.listener.TCP.MaxConnectAttempts)
+	h, up, words := cl.connectTCP(v.config.TCP.MaxConnectAttempts)
 	if up == nil {
 		_ = client.SetLinger(-1)
 		return
@@ -99,7 +99,7 @@ func (c *cluster) connectTCP(attempts uint32) (*host, *net.TCPConn, *gauge) {
 
 // relay copies until both directions have ended, one of them is broken, or nothing has moved for idle_timeout.
 func (c *tcpConn) relay(cl *cluster, h *host, up *net.TCPConn) {
-	r := &relay{idle: c.v.listener.TCP.IdleTimeout, a: c.client, b: up}
+	r := &relay{idle: c.v.config.TCP.IdleTimeout, a: c.client, b: up}
 	r.touch()
 	var done sync.WaitGroup
 	done.Go(func() {

@@ -123,11 +123,10 @@ func (c *compiler) listener(sc *mesh.Scope, scope uint32, l *mesh.Listener) {
 		Name: l.Name, Scope: scope, Address: l.Address, Bound: l.BindToPort, V4Compat: l.V4Compat,
 		Tier: ch.tier, Tombstone: ch.tombstone, StatPrefix: l.StatPrefix,
 	}
-	if l.TCP != nil {
-		row.TCPStatPrefix = l.TCP.StatPrefix
-	}
 	if ch.tier == TierSocket && ch.tombstone == "" {
-		for _, w := range l.TCP.Clusters {
+		only, _ := onlyChain(l)
+		row.TCPStatPrefix = only.TCP.StatPrefix
+		for _, w := range only.TCP.Clusters {
 			if cl := c.cluster(sc, w.Name); cl != nil {
 				row.Shares = append(row.Shares, Share{Cluster: cl.ID, Weight: w.Weight})
 			}
@@ -138,18 +137,15 @@ func (c *compiler) listener(sc *mesh.Scope, scope uint32, l *mesh.Listener) {
 	}
 	c.next.Listeners = append(c.next.Listeners, row)
 	c.next.Reasons = append(c.next.Reasons, Reason{Scope: sc.Cgroup, Listener: l.Name, Tier: ch.tier, Why: ch.why})
-	c.routes(sc, l)
+	c.chains(sc, l, ch.tier)
 	if c.in.Mode == ModeSocket && ch.tier != TierSocket {
 		c.refused = append(c.refused, fmt.Errorf("--tier=socket: listener %s: %s", l.Name, ch.why))
 	}
 }
 
-// routes explains each route of an HTTP listener.
-func (c *compiler) routes(sc *mesh.Scope, l *mesh.Listener) {
-	if l.HTTP == nil {
-		return
-	}
-	rc := sc.RouteConfig(l.HTTP)
+// routes explains each route of a connection manager.
+func (c *compiler) routes(sc *mesh.Scope, l *mesh.Listener, chain string, h *mesh.HTTPConnectionManager) {
+	rc := sc.RouteConfig(h)
 	if rc == nil {
 		return
 	}
@@ -163,7 +159,7 @@ func (c *compiler) routes(sc *mesh.Scope, l *mesh.Listener) {
 			if r.Tombstone != "" {
 				why = "answered with 503: " + r.Tombstone
 			}
-			c.next.Reasons = append(c.next.Reasons, Reason{Scope: sc.Cgroup, Listener: l.Name, Route: name, Tier: TierProxy, Why: why})
+			c.next.Reasons = append(c.next.Reasons, Reason{Scope: sc.Cgroup, Listener: l.Name, Chain: chain, Route: name, Tier: TierProxy, Why: why})
 		}
 	}
 }

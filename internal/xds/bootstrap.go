@@ -5,6 +5,7 @@ package xds
 import (
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	"go.yaml.in/yaml/v3"
+	"slices"
 
 	"github.com/leno-mesh/leno/internal/mesh"
 )
@@ -73,7 +74,7 @@ func (b *bootstrap) read(r *reader, root *yaml.Node, o Options) {
 func (b *bootstrap) needNode(f *findings) {
 	dynamic := b.lds != nil || b.cds != nil
 	for _, l := range b.listeners {
-		dynamic = dynamic || l.rds.path != ""
+		dynamic = dynamic || slices.ContainsFunc(l.rds, func(r routeSource) bool { return r.from.path != "" })
 	}
 	for _, c := range b.clusters {
 		dynamic = dynamic || c.eds.path != ""

@@ -200,7 +200,11 @@ func (p *player) once(st step) (string, error) {
 			p.dials[st.to]++
 			p.mu.Unlock()
 		}
-		c, err := net.DialTimeout("tcp", net.JoinHostPort(st.address, strconv.Itoa(port)), patience)
+		d, err := p.dialer(st)
+		if err != nil {
+			return "", err
+		}
+		c, err := d.Dial("tcp", net.JoinHostPort(st.address, strconv.Itoa(port)))
 		if err != nil {
 			return "< " + outcome(err) + "\n", nil
 		}
@@ -211,6 +215,30 @@ func (p *player) once(st step) (string, error) {
 		return p.dialog(st)
 	}
 	return p.http(st)
+}
+
+// dialer makes connections from the address and port that the step names.
+func (p *player) dialer(st step) (*net.Dialer, error) {
+	d := &net.Dialer{Timeout: patience}
+	if st.from == "" && st.sport == "" {
+		return d, nil
+	}
+	local := &net.TCPAddr{IP: net.ParseIP(st.from)}
+	if st.sport != "" {
+		var err error
+		if local.Port, err = p.w.port(st.sport); err != nil {
+			return nil, err
+		}
+	}
+	d.LocalAddr = local
+	d.Control = func(_, _ string, c syscall.RawConn) error {
+		var err error
+		if cerr := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1) }); cerr != nil {
+			return cerr
+		}
+		return err
+	}
+	return d, nil
 }
 
 func (p *player) drop() {
