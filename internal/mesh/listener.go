@@ -22,6 +22,12 @@ type Listener struct {
 	// StatPrefix replaces the address in statistics; empty: the address is used.
 	StatPrefix string
 
+	// Filters look at a connection before a chain is chosen, in this order. What they wait for ends after FiltersTimeout
+	// (0: never; Envoy's default 15 s; not looked at without Filters), and so does the connection, unless ContinueOnFiltersTimeout.
+	Filters                  []ListenerFilter
+	FiltersTimeout           time.Duration
+	ContinueOnFiltersTimeout bool
+
 	// Chains are told apart by their matches, of which no two take the same connection equally well; they are in
 	// configuration order. Default has the connections that none of them takes; nil: those are closed.
 	Chains  []*FilterChain
@@ -39,6 +45,19 @@ func (l *Listener) All() []*FilterChain {
 		return l.Chains
 	}
 	return append(l.Chains[:len(l.Chains):len(l.Chains)], l.Default)
+}
+
+// ListenerFilter has one of its fields set.
+type ListenerFilter struct {
+	TLS *TLSInspector
+}
+
+// TLSInspector is envoy.filters.listener.tls_inspector.
+type TLSInspector struct {
+	// MaxClientHello in bytes, at most 16 KiB, which is the default: a longer one ends the connection.
+	MaxClientHello uint32
+	// CloseOnErrors ends connections that do not begin with a ClientHello.
+	CloseOnErrors bool
 }
 
 // FilterChain is what is done with the connections that its match takes (Envoy: config.listener.v3.FilterChain).

@@ -20,6 +20,10 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 		e := scope{emit, "listener", "envoy.listener_address", name}
 		e.counter("downstream_cx_total", &s.total)
 		e.counter("no_filter_chain_match", &s.noChain)
+		e.counter("downstream_pre_cx_timeout", &s.filterTimeout)
+		e.counter("downstream_listener_filter_remote_close", &s.filterClosed)
+		e.counter("downstream_listener_filter_error", &s.filterError)
+		e.gauge("downstream_pre_cx_active", &s.waiting)
 		e.gauge("downstream_cx_active", &s.active)
 		e.histogram("downstream_cx_length_ms", &s.length)
 	}
@@ -37,7 +41,27 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 	for name, s := range clusters {
 		collectCluster(scope{emit, "cluster", "envoy.cluster_name", name}, s)
 	}
+	p.stats.collectInspectors(emit)
 	p.collectMembers(emit)
+}
+
+// collectInspectors emits what the kinds of listener filters count that there have been.
+func (s *stats) collectInspectors(emit func(telemetry.Sample)) {
+	if s.inspects.tls.Load() {
+		for name, c := range map[string]*counter{
+			"tls_found": &s.inspected.tlsFound, "tls_not_found": &s.inspected.tlsNotFound,
+			"sni_found": &s.inspected.sniFound, "sni_not_found": &s.inspected.sniNotFound,
+			"alpn_found": &s.inspected.alpnFound, "alpn_not_found": &s.inspected.alpnNotFound,
+			"client_hello_too_large": &s.inspected.helloTooLarge,
+		} {
+			plain(emit, "tls_inspector."+name, c)
+		}
+	}
+}
+
+// plain emits a counter that has no tag.
+func plain(emit func(telemetry.Sample), name string, c *counter) {
+	emit(telemetry.Sample{Name: name, Base: name, Kind: telemetry.Counter, Value: c.Load()})
 }
 
 func collectHTTP(e scope, s *httpStats) {

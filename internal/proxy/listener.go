@@ -19,11 +19,12 @@ import (
 // version is one listener as configured; a changed configuration makes a new one, and the connections of the old one
 // are drained (Envoy: arch_overview/operations/draining).
 type version struct {
-	scope    string
-	listener *mesh.Listener
-	stats    *listenerStats
-	chains   chainTree
-	rest     *chain // the default; nil: there is none
+	scope     string
+	listener  *mesh.Listener
+	stats     *listenerStats
+	chains    chainTree
+	inspected *inspectorStats
+	rest      *chain // the default; nil: there is none
 
 	drainFrom atomic.Int64 // Unix nanoseconds; 0: not draining
 
@@ -43,7 +44,8 @@ type connection interface {
 func (p *Proxy) version(old, next *state, scope string, l *mesh.Listener) *version {
 	v := old.listeners[listenerKey{scope, l.Name}]
 	if v == nil || v.listener != l {
-		v = &version{scope: scope, listener: l, conns: map[connection]bool{}, stats: p.stats.listener(l)}
+		v = &version{scope: scope, listener: l, conns: map[connection]bool{}, stats: p.stats.listener(l), inspected: &p.stats.inspected}
+		p.stats.inspects.see(l)
 		for _, c := range l.Chains {
 			v.chains.add(p.chain(old, next, v, c))
 		}
@@ -202,8 +204,13 @@ func (p *Proxy) connection(v *version, conn *net.TCPConn) {
 	defer conn.Close()
 	a := arrival{local: addressOf(conn.LocalAddr()), remote: addressOf(conn.RemoteAddr()), transport: "raw_buffer"}
 	a.direct = a.remote
-	if !v.listener.BindToPort && !v.listener.Address.Addr().IsUnspecified() {
-		a.local = v.listener.Address // the socket is one that a connect was led to
+	if l := v.listener; !l.BindToPort { // the socket is one that a connect was led to
+		if a.local = netip.AddrPortFrom(a.local.Addr(), l.Address.Port()); !l.Address.Addr().IsUnspecified() {
+			a.local = l.Address
+		}
+	}
+	if !v.inspect(conn, &a) {
+		return
 	}
 	c := v.chain(&a)
 	if c == nil {
@@ -222,7 +229,7 @@ func (p *Proxy) connection(v *version, conn *net.TCPConn) {
 	case c.config.TCP != nil:
 		p.serveTCP(c, conn)
 	case c.config.HTTP != nil:
-		p.serveHTTP(c, conn)
+		p.serveHTTP(c, conn, &a)
 	}
 }
 

@@ -21,6 +21,19 @@ type stats struct {
 	https     map[string]*httpStats
 	tcps      map[string]*tcpStats
 	clusters  map[string]*clusterStats
+	inspected inspectorStats
+	inspects  inspects
+}
+
+// inspects says which kinds of listener filters there have been: others have no statistics.
+type inspects struct{ tls atomic.Bool }
+
+func (i *inspects) see(l *mesh.Listener) {
+	for _, f := range l.Filters {
+		if f.TLS != nil {
+			i.tls.Store(true)
+		}
+	}
 }
 
 func (s *stats) init() {
@@ -81,9 +94,15 @@ func (c *classes) add(status int) {
 var classNames = [...]string{1: "1xx", "2xx", "3xx", "4xx", "5xx"}
 
 type listenerStats struct {
-	total, noChain counter
-	active         gauge
-	length         histogram
+	total, noChain                           counter
+	filterTimeout, filterClosed, filterError counter
+	active, waiting                          gauge
+	length                                   histogram
+}
+
+// inspectorStats are of the listener filters of one kind, whatever the listener.
+type inspectorStats struct {
+	tlsFound, tlsNotFound, sniFound, sniNotFound, alpnFound, alpnNotFound, helloTooLarge counter
 }
 
 type httpStats struct {

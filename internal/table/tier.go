@@ -48,6 +48,9 @@ func (c *compiler) choose(sc *mesh.Scope, l *mesh.Listener) choice {
 // whyProxy says in words what the socket tier cannot do exactly for this listener; empty: it can do all.
 func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
 	only, why := onlyChain(l)
+	if len(l.Filters) > 0 {
+		return "listener_filters look at the first bytes, in the agent"
+	}
 	if only == nil {
 		return why
 	}

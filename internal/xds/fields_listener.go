@@ -5,9 +5,8 @@ package xds
 // listenerFields are the rows of listeners and of the TCP proxy.
 func listenerFields() []section {
 	const (
-		tune   = "it tunes how the kernel takes connections"
-		logs   = "access logs are not written"
-		lonely = "with one filter chain and no match it chooses nothing"
+		tune = "it tunes how the kernel takes connections"
+		logs = "access logs are not written"
 	)
 	return []section{
 		{name: "listener", title: "Listeners", msg: "envoy.config.listener.v3.Listener", rows: []row{
@@ -21,11 +20,11 @@ func listenerFields() []section {
 			{path: "filter_chains", rule: honoured, note: "one that cannot be honoured closes its connections", into: []string{"filter_chain"}},
 			{path: "default_filter_chain", rule: honoured, into: []string{"filter_chain"}},
 			{path: "listener_filters.name", rule: honoured},
-			{path: "listener_filters.typed_config", rule: refused, note: "leno accepts tls_inspector and http_inspector, and skips them",
-				observers: []string{"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
-					"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"}},
-			{path: "listener_filters_timeout", rule: skipped, note: lonely},
-			{path: "continue_on_listener_filters_timeout", rule: skipped, note: lonely},
+			{path: "listener_filters.typed_config", rule: refused, note: "leno accepts tls_inspector and skips http_inspector",
+				into:      []string{"tls_inspector"},
+				observers: []string{"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"}},
+			{path: "listener_filters_timeout", rule: honoured, note: "absent: 15 s; 0: never"},
+			{path: "continue_on_listener_filters_timeout", rule: honoured},
 			{path: "per_connection_buffer_limit_bytes", rule: skipped, note: "it tunes buffering"},
 			{path: "drain_type", rule: skipped, note: "--drain-time-s bounds every drain"},
 			{path: "tcp_fast_open_queue_length", rule: skipped, note: tune},
@@ -47,14 +46,21 @@ func listenerFields() []section {
 			{path: "transparent", rule: refused, note: "source addresses are not kept"},
 			{path: "udp_listener_config", rule: refused, note: "UDP is not handled"},
 		}},
+		{name: "tls_inspector", title: "TLS inspector", msg: "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", rows: []row{
+			{path: "max_client_hello_size", rule: honoured},
+			{path: "close_connection_on_client_hello_parsing_errors", rule: honoured},
+			{path: "initial_read_buffer_size", rule: skipped, note: "it tunes buffering"},
+			{path: "enable_ja3_fingerprinting", rule: skipped, note: "only filters that are not supported read it"},
+			{path: "enable_ja4_fingerprinting", rule: skipped, note: "only filters that are not supported read it"},
+		}},
 		{name: "filter_chain", title: "Filter chains", msg: "envoy.config.listener.v3.FilterChain", rows: []row{
 			{path: "name", rule: honoured, note: "a name only"},
 			{path: "filter_chain_match.destination_port", rule: honoured},
 			{path: "filter_chain_match.prefix_ranges.address_prefix", rule: honoured},
 			{path: "filter_chain_match.prefix_ranges.prefix_len", rule: honoured, note: "absent: 0, only in a chain that stands alone"},
-			{path: "filter_chain_match.server_names", rule: refused, note: "TLS is not looked at"},
-			{path: "filter_chain_match.transport_protocol", rule: refused, note: "TLS is not looked at"},
-			{path: "filter_chain_match.application_protocols", rule: refused, note: "TLS is not looked at"},
+			{path: "filter_chain_match.server_names", rule: honoured},
+			{path: "filter_chain_match.transport_protocol", rule: honoured},
+			{path: "filter_chain_match.application_protocols", rule: honoured},
 			{path: "filter_chain_match.direct_source_prefix_ranges.address_prefix", rule: honoured},
 			{path: "filter_chain_match.direct_source_prefix_ranges.prefix_len", rule: honoured, note: "as in prefix_ranges"},
 			{path: "filter_chain_match.source_type", rule: honoured},

@@ -55,6 +55,7 @@ func (r *reader) listener(n *yaml.Node) (*listenerResource, *findings) {
 	}
 	out.listener = l
 	f.unit("", func(reason string) { entomb(l, reason) })
+	listenerFilters(&p, l, f)
 	r.filterChains(&p, out, f)
 	f.bury()
 	if all := l.All(); len(all) > 0 && !slices.ContainsFunc(all, func(c *mesh.FilterChain) bool { return c.Tombstone == "" }) {

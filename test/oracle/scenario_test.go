@@ -255,6 +255,7 @@ func (w *world) expand(name, text string) (string, error) {
 		"upstream": w.upstreamPort,
 		"tcp":      w.tcpPort,
 		"greeter":  w.greeterPort,
+		"tls":      w.tlsPort,
 		"refused":  w.refusedPort,
 		"silent":   w.silentPort,
 		"dns":      w.dnsPort,
