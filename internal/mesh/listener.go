@@ -49,7 +49,18 @@ func (l *Listener) All() []*FilterChain {
 
 // ListenerFilter has one of its fields set.
 type ListenerFilter struct {
-	TLS *TLSInspector
+	TLS   *TLSInspector
+	HTTP  bool // envoy.filters.listener.http_inspector
+	Proxy *ProxyProtocol
+}
+
+// ProxyProtocol is envoy.filters.listener.proxy_protocol: the ends of a connection are those that its PROXY header names.
+type ProxyProtocol struct {
+	StatPrefix string // may be empty
+	// Optional lets connections without a header pass (allow_requests_without_proxy_protocol).
+	Optional bool
+	// NoV1 and NoV2 are disallowed_versions.
+	NoV1, NoV2 bool
 }
 
 // TLSInspector is envoy.filters.listener.tls_inspector.

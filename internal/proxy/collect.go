@@ -14,7 +14,7 @@ import (
 func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 	p.stats.mu.Lock()
 	listeners, https, tcps := maps.Clone(p.stats.listeners), maps.Clone(p.stats.https), maps.Clone(p.stats.tcps)
-	clusters := maps.Clone(p.stats.clusters)
+	clusters, proxied := maps.Clone(p.stats.clusters), maps.Clone(p.stats.proxied)
 	p.stats.mu.Unlock()
 	for name, s := range listeners {
 		e := scope{emit, "listener", "envoy.listener_address", name}
@@ -42,6 +42,9 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 		collectCluster(scope{emit, "cluster", "envoy.cluster_name", name}, s)
 	}
 	p.stats.collectInspectors(emit)
+	for prefix, s := range proxied {
+		collectProxyProtocol(emit, prefix, s)
+	}
 	p.collectMembers(emit)
 }
 
@@ -56,6 +59,30 @@ func (s *stats) collectInspectors(emit func(telemetry.Sample)) {
 		} {
 			plain(emit, "tls_inspector."+name, c)
 		}
+	}
+	if s.inspects.http.Load() {
+		for name, c := range map[string]*counter{
+			"http10_found": &s.inspected.http10, "http11_found": &s.inspected.http11, "http2_found": &s.inspected.http2,
+			"http_not_found": &s.inspected.httpNotFound, "read_error": &s.inspected.httpTooLong,
+		} {
+			plain(emit, "http_inspector."+name, c)
+		}
+	}
+}
+
+// collectProxyProtocol emits what listener filters of that prefix count.
+func collectProxyProtocol(emit func(telemetry.Sample), prefix string, p *proxyProtocolStats) {
+	base := "proxy_proto."
+	if prefix != "" {
+		base += prefix + "."
+	}
+	for name, c := range map[string]*counter{
+		base + "not_found_allowed": &p.allowed, base + "not_found_disallowed": &p.refused,
+		base + "versions.v1.found": &p.v1.found, base + "versions.v1.error": &p.v1.errors, base + "versions.v1.disallowed": &p.v1.disallowed,
+		base + "versions.v2.found": &p.v2.found, base + "versions.v2.error": &p.v2.errors, base + "versions.v2.disallowed": &p.v2.disallowed,
+		"downstream_cx_proxy_proto_error": &p.errors,
+	} {
+		plain(emit, name, c)
 	}
 }
 

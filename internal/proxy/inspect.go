@@ -34,10 +34,14 @@ const (
 // filters are the listener's, for one connection.
 func (v *version) filters() []inspector {
 	var all []inspector
-	for _, f := range v.listener.Filters {
+	for i, f := range v.listener.Filters {
 		switch {
 		case f.TLS != nil:
 			all = append(all, &tlsInspector{config: f.TLS, stats: v.inspected})
+		case f.HTTP:
+			all = append(all, httpInspector{v.inspected})
+		case f.Proxy != nil:
+			all = append(all, &proxyProtocol{config: f.Proxy, stats: v.proxied[i]})
 		}
 	}
 	return all
@@ -71,6 +75,9 @@ func (v *version) inspect(conn *net.TCPConn, a *arrival) bool {
 	}
 	p := peeker{conn: conn}
 	for _, f := range filters {
+		if _, http := f.(httpInspector); http && a.transport != rawBuffer {
+			continue
+		}
 		for {
 			then, drop := wait, 0
 			if len(p.data) > 0 {
@@ -103,6 +110,9 @@ func (v *version) uninspected(err error) bool {
 	}
 	return false
 }
+
+// rawBuffer is the transport protocol of what is not TLS.
+const rawBuffer = "raw_buffer"
 
 var errHungUp = errors.New("the client has gone")
 

@@ -24,7 +24,8 @@ type version struct {
 	stats     *listenerStats
 	chains    chainTree
 	inspected *inspectorStats
-	rest      *chain // the default; nil: there is none
+	proxied   map[int]*proxyProtocolStats // by the filter's place
+	rest      *chain                      // the default; nil: there is none
 
 	drainFrom atomic.Int64 // Unix nanoseconds; 0: not draining
 
@@ -45,7 +46,7 @@ func (p *Proxy) version(old, next *state, scope string, l *mesh.Listener) *versi
 	v := old.listeners[listenerKey{scope, l.Name}]
 	if v == nil || v.listener != l {
 		v = &version{scope: scope, listener: l, conns: map[connection]bool{}, stats: p.stats.listener(l), inspected: &p.stats.inspected}
-		p.stats.inspects.see(l)
+		v.proxied = p.stats.see(l)
 		for _, c := range l.Chains {
 			v.chains.add(p.chain(old, next, v, c))
 		}
@@ -202,7 +203,7 @@ func (p *Proxy) accept(l net.Listener, current func() *version) {
 // connection serves one connection to its end.
 func (p *Proxy) connection(v *version, conn *net.TCPConn) {
 	defer conn.Close()
-	a := arrival{local: addressOf(conn.LocalAddr()), remote: addressOf(conn.RemoteAddr()), transport: "raw_buffer"}
+	a := arrival{local: addressOf(conn.LocalAddr()), remote: addressOf(conn.RemoteAddr()), transport: rawBuffer}
 	a.direct = a.remote
 	if l := v.listener; !l.BindToPort { // the socket is one that a connect was led to
 		if a.local = netip.AddrPortFrom(a.local.Addr(), l.Address.Port()); !l.Address.Addr().IsUnspecified() {

@@ -21,24 +21,36 @@ type stats struct {
 	https     map[string]*httpStats
 	tcps      map[string]*tcpStats
 	clusters  map[string]*clusterStats
+	proxied   map[string]*proxyProtocolStats
 	inspected inspectorStats
 	inspects  inspects
 }
 
 // inspects says which kinds of listener filters there have been: others have no statistics.
-type inspects struct{ tls atomic.Bool }
+type inspects struct{ tls, http atomic.Bool }
 
-func (i *inspects) see(l *mesh.Listener) {
-	for _, f := range l.Filters {
-		if f.TLS != nil {
-			i.tls.Store(true)
+// see makes the statistics of a listener's filters.
+func (s *stats) see(l *mesh.Listener) map[int]*proxyProtocolStats {
+	var proxied map[int]*proxyProtocolStats
+	for i, f := range l.Filters {
+		switch {
+		case f.TLS != nil:
+			s.inspects.tls.Store(true)
+		case f.HTTP:
+			s.inspects.http.Store(true)
+		case f.Proxy != nil:
+			if proxied == nil {
+				proxied = map[int]*proxyProtocolStats{}
+			}
+			proxied[i] = named(&s.mu, s.proxied, f.Proxy.StatPrefix)
 		}
 	}
+	return proxied
 }
 
 func (s *stats) init() {
 	*s = stats{listeners: map[string]*listenerStats{}, https: map[string]*httpStats{}, tcps: map[string]*tcpStats{},
-		clusters: map[string]*clusterStats{}}
+		clusters: map[string]*clusterStats{}, proxied: map[string]*proxyProtocolStats{}}
 }
 
 func named[T any](mu *sync.Mutex, m map[string]*T, name string) *T {
@@ -103,6 +115,7 @@ type listenerStats struct {
 // inspectorStats are of the listener filters of one kind, whatever the listener.
 type inspectorStats struct {
 	tlsFound, tlsNotFound, sniFound, sniNotFound, alpnFound, alpnNotFound, helloTooLarge counter
+	http10, http11, http2, httpNotFound, httpTooLong                                     counter
 }
 
 type httpStats struct {

@@ -3,10 +3,14 @@
 package xds
 
 import (
+	"slices"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3" // a type that files name
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
+	dstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
+	proxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -30,6 +34,14 @@ func listenerFilters(p *listenerv3.Listener, l *mesh.Listener, f *findings) {
 		switch m := unpack(flt.GetTypedConfig()).(type) { // other types: the table knows
 		case *tlsv3.TlsInspector:
 			l.Filters = append(l.Filters, mesh.ListenerFilter{TLS: tlsInspector(m)})
+		case *httpv3.HttpInspector:
+			l.Filters = append(l.Filters, mesh.ListenerFilter{HTTP: true})
+		case *proxyv3.ProxyProtocol:
+			l.Filters = append(l.Filters, mesh.ListenerFilter{Proxy: proxyProtocol(m)})
+		case *dstv3.OriginalDst:
+			if l.BindToPort {
+				f.refused(path, "is only supported where bind_to_port is false: there the address is the original one anyway")
+			}
 		}
 	}
 }
@@ -39,4 +51,10 @@ func tlsInspector(p *tlsv3.TlsInspector) *mesh.TLSInspector {
 		MaxClientHello: uint32Or(p.GetMaxClientHelloSize(), maxClientHello),
 		CloseOnErrors:  p.GetCloseConnectionOnClientHelloParsingErrors(),
 	}
+}
+
+func proxyProtocol(p *proxyv3.ProxyProtocol) *mesh.ProxyProtocol {
+	not := func(v corev3.ProxyProtocolConfig_Version) bool { return slices.Contains(p.GetDisallowedVersions(), v) }
+	return &mesh.ProxyProtocol{StatPrefix: p.GetStatPrefix(), Optional: p.GetAllowRequestsWithoutProxyProtocol(),
+		NoV1: not(corev3.ProxyProtocolConfig_V1), NoV2: not(corev3.ProxyProtocolConfig_V2)}
 }
