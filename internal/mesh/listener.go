@@ -124,4 +124,9 @@ type TCPProxy struct {
 	IdleTimeoutSet bool
 	// MaxConnectAttempts is how many hosts are tried for one downstream connection; at least 1.
 	MaxConnectAttempts uint32
+	// HashSourceIP gives ring hash and Maglev the client's address to choose by (hash_policy.source_ip).
+	HashSourceIP bool
+	// MaxDuration ends a connection of that age; 0: no age does. MaxDurationJitter in percent of it is added by chance.
+	MaxDuration       time.Duration
+	MaxDurationJitter float64
 }

@@ -37,6 +37,7 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 		e.counter("downstream_cx_tx_bytes_total", &s.tx)
 		e.counter("downstream_cx_no_route", &s.noRoute)
 		e.counter("idle_timeout", &s.idleTimeout)
+		e.counter("max_downstream_connection_duration", &s.maxDuration)
 	}
 	for name, s := range clusters {
 		collectCluster(scope{emit, "cluster", "envoy.cluster_name", name}, s)

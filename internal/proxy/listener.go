@@ -228,7 +228,7 @@ func (p *Proxy) connection(v *version, conn *net.TCPConn) {
 	}()
 	switch {
 	case c.config.TCP != nil:
-		p.serveTCP(c, conn)
+		p.serveTCP(c, conn, &a)
 	case c.config.HTTP != nil:
 		p.serveHTTP(c, conn, &a)
 	}

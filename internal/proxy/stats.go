@@ -130,7 +130,7 @@ type httpStats struct {
 }
 
 type tcpStats struct {
-	total, rx, tx, noRoute, idleTimeout counter
+	total, rx, tx, noRoute, idleTimeout, maxDuration counter
 }
 
 type clusterStats struct {

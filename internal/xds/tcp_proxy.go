@@ -16,6 +16,11 @@ func tcpProxy(p *tcpv3.TcpProxy, path string, f *findings) *mesh.TCPProxy {
 		IdleTimeout:        duration(p.GetIdleTimeout(), time.Hour, join(path, "idle_timeout"), f),
 		IdleTimeoutSet:     p.GetIdleTimeout() != nil,
 		MaxConnectAttempts: uint32Or(p.GetMaxConnectAttempts(), 1),
+		MaxDuration:        duration(p.GetMaxDownstreamConnectionDuration(), 0, join(path, "max_downstream_connection_duration"), f),
+		MaxDurationJitter:  p.GetMaxDownstreamConnectionDurationJitterPercentage().GetValue(),
+	}
+	for _, h := range p.GetHashPolicy() { // one at most
+		t.HashSourceIP = h.GetSourceIp() != nil
 	}
 	if p.GetCluster() != "" {
 		t.Clusters = []mesh.WeightedCluster{{Name: p.GetCluster(), Weight: 1}}
