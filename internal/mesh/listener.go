@@ -72,15 +72,32 @@ type TLSInspector struct {
 }
 
 // FilterChain is what is done with the connections that its match takes (Envoy: config.listener.v3.FilterChain).
-// Exactly one of TCP, HTTP and Tombstone is set.
+// Exactly one of TCP, HTTP, Direct, Echo and Tombstone is set.
 type FilterChain struct {
 	Name  string     // may be empty
 	Match ChainMatch // that of a default chain is not looked at
 
+	// Limits are asked in turn before anything else is done.
+	Limits []*ConnectionLimit
+
 	TCP       *TCPProxy
 	HTTP      *HTTPConnectionManager
+	Direct    *DirectBytes
+	Echo      bool   // envoy.filters.network.echo: what comes is sent back
 	Tombstone string // why its connections are closed
 }
+
+// ConnectionLimit is envoy.filters.network.connection_limit. Each one counts the connections of its own chain.
+type ConnectionLimit struct {
+	StatPrefix string
+	Off        bool   // runtime_enabled is false: it only has its statistics
+	Max        uint64 // connections at a time
+	// Delay is how long one too many is kept before it is closed.
+	Delay time.Duration
+}
+
+// DirectBytes is envoy.filters.network.direct_response: all that a client gets.
+type DirectBytes struct{ Body []byte }
 
 // ChainMatch says which connections a chain takes (Envoy: FilterChainMatch). An empty field asks for nothing. The fields are
 // looked at in the order in which they stand here; at each, only the chains with the most specific value that fits stay.

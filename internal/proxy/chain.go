@@ -16,10 +16,16 @@ type chain struct {
 	http   *httpStats  // of a chain that ends with HTTP
 	tcp    *tcpStats   // of one that ends with TCP
 	inline *routeTable // the connection manager's own
+	limits []*connectionLimit
 }
 
 func (p *Proxy) chain(old, next *state, v *version, config *mesh.FilterChain) *chain {
 	c := &chain{version: v, config: config}
+	for _, l := range config.Limits {
+		if limit := (&connectionLimit{config: l, stats: p.stats.limit(l.StatPrefix)}); !l.Off {
+			c.limits = append(c.limits, limit)
+		}
+	}
 	switch {
 	case config.TCP != nil:
 		c.tcp = p.stats.tcp(config.TCP.StatPrefix)

@@ -15,6 +15,7 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 	p.stats.mu.Lock()
 	listeners, https, tcps := maps.Clone(p.stats.listeners), maps.Clone(p.stats.https), maps.Clone(p.stats.tcps)
 	clusters, proxied := maps.Clone(p.stats.clusters), maps.Clone(p.stats.proxied)
+	limits := maps.Clone(p.stats.limits)
 	p.stats.mu.Unlock()
 	for name, s := range listeners {
 		e := scope{emit, "listener", "envoy.listener_address", name}
@@ -41,6 +42,11 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 	}
 	for name, s := range clusters {
 		collectCluster(scope{emit, "cluster", "envoy.cluster_name", name}, s)
+	}
+	for name, s := range limits {
+		e := scope{emit, "connection_limit", "envoy.connection_limit_prefix", name}
+		e.gauge("active_connections", &s.active)
+		e.counter("limited_connections", &s.limited)
 	}
 	p.stats.collectInspectors(emit)
 	for prefix, s := range proxied {

@@ -226,7 +226,15 @@ func (p *Proxy) connection(v *version, conn *net.TCPConn) {
 		v.stats.active.Add(-1)
 		v.stats.length.add(time.Since(begun))
 	}()
+	ok, leave := c.admit(conn)
+	defer leave()
 	switch {
+	case !ok:
+		c.turnedAway()
+	case c.config.Direct != nil:
+		c.answerDirectly(conn)
+	case c.config.Echo:
+		c.echo(conn)
 	case c.config.TCP != nil:
 		p.serveTCP(c, conn, &a)
 	case c.config.HTTP != nil:

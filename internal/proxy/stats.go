@@ -22,6 +22,7 @@ type stats struct {
 	tcps      map[string]*tcpStats
 	clusters  map[string]*clusterStats
 	proxied   map[string]*proxyProtocolStats
+	limits    map[string]*connectionLimitStats
 	inspected inspectorStats
 	inspects  inspects
 }
@@ -50,7 +51,8 @@ func (s *stats) see(l *mesh.Listener) map[int]*proxyProtocolStats {
 
 func (s *stats) init() {
 	*s = stats{listeners: map[string]*listenerStats{}, https: map[string]*httpStats{}, tcps: map[string]*tcpStats{},
-		clusters: map[string]*clusterStats{}, proxied: map[string]*proxyProtocolStats{}}
+		clusters: map[string]*clusterStats{}, proxied: map[string]*proxyProtocolStats{},
+		limits: map[string]*connectionLimitStats{}}
 }
 
 func named[T any](mu *sync.Mutex, m map[string]*T, name string) *T {
@@ -72,9 +74,10 @@ func (s *stats) listener(l *mesh.Listener) *listenerStats {
 	return named(&s.mu, s.listeners, name)
 }
 
-func (s *stats) http(prefix string) *httpStats  { return named(&s.mu, s.https, prefix) }
-func (s *stats) tcp(prefix string) *tcpStats    { return named(&s.mu, s.tcps, prefix) }
-func (s *stats) cluster(n string) *clusterStats { return named(&s.mu, s.clusters, n) }
+func (s *stats) http(prefix string) *httpStats             { return named(&s.mu, s.https, prefix) }
+func (s *stats) tcp(prefix string) *tcpStats               { return named(&s.mu, s.tcps, prefix) }
+func (s *stats) limit(prefix string) *connectionLimitStats { return named(&s.mu, s.limits, prefix) }
+func (s *stats) cluster(n string) *clusterStats            { return named(&s.mu, s.clusters, n) }
 
 type (
 	counter = atomic.Uint64

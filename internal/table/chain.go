@@ -92,6 +92,8 @@ func (c *compiler) chains(sc *mesh.Scope, l *mesh.Listener, tier Tier) {
 				r.Why = "no connection to the listener's address is for it"
 			case ch.HTTP != nil:
 				r.Why = "http_connection_manager: each request is decided on its own, in the agent"
+			case ch.TCP == nil:
+				r.Why = "direct_response, echo: the agent answers"
 			default:
 				r.Why = "tcp_proxy: each connection is placed as a whole"
 			}

@@ -57,6 +57,10 @@ func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
 	switch t := only.TCP; {
 	case only.Tombstone != "":
 		return "the filter chain of its address is refused: the agent closes its connections"
+	case len(only.Limits) > 0:
+		return "connection_limit: connections are counted in the agent"
+	case only.Direct != nil || only.Echo:
+		return "direct_response, echo: the agent answers"
 	case only.HTTP != nil:
 		return "http_connection_manager: each request is decided on its own, in the agent"
 	case t.IdleTimeoutSet:

@@ -7,6 +7,9 @@ import (
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	limitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/connection_limit/v3"
+	directv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/direct_response/v3"
+	echov3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/echo/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 
@@ -44,37 +47,61 @@ func (r *reader) filterChains(p *listenerv3.Listener, out *listenerResource, f *
 }
 
 // filterChain reads what a chain does. A chain that cannot be honoured closes its connections; the others serve.
-func (r *reader) filterChain(p *listenerv3.FilterChain, path string, out *listenerResource, f *findings) *mesh.FilterChain {
+func (r *reader) filterChain(p *listenerv3.FilterChain, base string, out *listenerResource, f *findings) *mesh.FilterChain {
 	c := &mesh.FilterChain{Name: p.GetName()}
-	f.unit(path, func(reason string) { c.TCP, c.HTTP, c.Tombstone = nil, nil, reason })
+	f.unit(base, func(reason string) { *c = mesh.FilterChain{Name: c.Name, Match: c.Match, Tombstone: reason} })
 	filters := p.GetFilters()
 	if len(filters) == 0 {
-		f.refused(path, "has no filters; leno accepts tcp_proxy or http_connection_manager")
+		f.refused(base, "has no filters; leno accepts tcp_proxy or http_connection_manager")
 		return c
 	}
 	for i, flt := range filters {
-		path := at(join(path, "filters"), i)
+		path := at(join(base, "filters"), i)
 		if flt.GetTypedConfig() == nil {
 			if flt.GetConfigDiscovery() == nil {
 				f.invalid(path, "typed_config is missing")
 			}
 			continue
 		}
-		if i < len(filters)-1 && unpack(flt.GetTypedConfig()) != nil {
-			f.invalid(path, "terminal filter %s must be the last filter of the chain", flt.GetName())
+		last := i == len(filters)-1
+		path = join(path, "typed_config")
+		m := unpack(flt.GetTypedConfig()) // other types: the table knows
+		limit, first := m.(*limitv3.ConnectionLimit)
+		switch {
+		case first && last:
+			f.invalid(path, "non-terminal filter %s must not be the last filter of the chain", flt.GetName())
+			continue
+		case first:
+			c.Limits = append(c.Limits, connectionLimit(limit, path, f))
+			continue
+		case m != nil && !last:
+			f.invalid(at(join(base, "filters"), i), "terminal filter %s must be the last filter of the chain", flt.GetName())
 			continue
 		}
-		switch m := unpack(flt.GetTypedConfig()).(type) {
+		switch m := m.(type) {
 		case *tcpv3.TcpProxy:
-			c.TCP = tcpProxy(m, join(path, "typed_config"), f)
+			c.TCP = tcpProxy(m, path, f)
 		case *hcmv3.HttpConnectionManager:
-			c.HTTP = r.http(m, join(path, "typed_config"), out, f)
+			c.HTTP = r.http(m, path, out, f)
+		case *directv3.Config:
+			c.Direct = &mesh.DirectBytes{Body: dataSource(m.GetResponse(), join(path, "response"), f)}
+		case *echov3.Echo:
+			c.Echo = true
 		}
 	}
-	if c.TCP == nil && c.HTTP == nil && !f.has(mesh.Rejected) && !f.hasBelow(mesh.Refused, path) {
-		f.refused(path, "must end with tcp_proxy or http_connection_manager")
+	if c.TCP == nil && c.HTTP == nil && c.Direct == nil && !c.Echo && !f.has(mesh.Rejected) && !f.hasBelow(mesh.Refused, base) {
+		f.refused(base, "must end with tcp_proxy or http_connection_manager")
 	}
 	return c
+}
+
+func connectionLimit(p *limitv3.ConnectionLimit, path string, f *findings) *mesh.ConnectionLimit {
+	if p.GetMaxConnections() == nil {
+		f.invalid(join(path, "max_connections"), "is missing")
+	}
+	return &mesh.ConnectionLimit{StatPrefix: p.GetStatPrefix(), Max: p.GetMaxConnections().GetValue(),
+		Off:   !boolOr(p.GetRuntimeEnabled().GetDefaultValue(), true),
+		Delay: duration(p.GetDelay(), 0, join(path, "delay"), f)}
 }
 
 func chainMatch(p *listenerv3.FilterChainMatch, path string, f *findings) mesh.ChainMatch {
