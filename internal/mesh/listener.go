@@ -16,6 +16,8 @@ type Listener struct {
 	Address netip.AddrPort
 	// V4Compat: an unspecified IPv6 address also takes IPv4 (Envoy: ipv4_compat).
 	V4Compat bool
+	// Additional are more addresses of the same listener; only where BindToPort.
+	Additional []ListenAddress
 	// BindToPort: the agent really listens there, and the listener owns local addresses of the
 	// agent's network namespace only. False: it owns the address in every namespace of its scope.
 	BindToPort bool
@@ -37,6 +39,17 @@ type Listener struct {
 
 	// Tier is the listener's own wish from metadata.filter_metadata["leno"].tier: "", "proxy" or "socket".
 	Tier string
+}
+
+// ListenAddress is one address with its V4Compat.
+type ListenAddress struct {
+	Address  netip.AddrPort
+	V4Compat bool
+}
+
+// Addresses are all of a listener, the one that names it first.
+func (l *Listener) Addresses() []ListenAddress {
+	return append([]ListenAddress{{l.Address, l.V4Compat}}, l.Additional...)
 }
 
 // All are the chains of a listener, the default last.

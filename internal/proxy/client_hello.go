@@ -35,6 +35,9 @@ const (
 // errHelloShort: more is needed to decide. errNotTLS: it is something else, or not well formed. With errVersion the server name
 // is known. What extensions other than those of names and protocols hold is not looked at.
 func parseClientHello(data []byte) (clientHello, error) {
+	if len(data) >= recordHead && data[0]&0x80 != 0 && data[2] == messageClientHello && data[3] == 3 {
+		return clientHello{}, oldHello(data)
+	}
 	message, err := handshakeMessage(data)
 	if err != nil {
 		return clientHello{}, err
@@ -63,10 +66,44 @@ func parseClientHello(data []byte) (clientHello, error) {
 		}
 	}
 	h, err := helloExtensions(extensions)
-	if err == nil && (version < 0x0301 || version > 0x0304) {
-		err = errVersion
+	if err == nil {
+		err = checkVersion(version)
 	}
 	return h, err
+}
+
+func checkVersion(v uint16) error {
+	if v < 0x0301 || v > 0x0304 {
+		return errVersion
+	}
+	return nil
+}
+
+// oldHello reads a ClientHello in the form of SSL 2, which clients that also knew that one sent (RFC 5246 appendix E.2). It
+// names nobody.
+func oldHello(data []byte) error {
+	const most = 4 << 10
+	length := int(binary.BigEndian.Uint16(data) & 0x7fff)
+	switch {
+	case length > most || length < 3:
+		return errNotTLS
+	case len(data) < 2+length:
+		return errHelloShort
+	}
+	r := tlsReader(data[3 : 2+length])
+	version, ok := r.uint16()
+	suites, ok2 := r.uint16()
+	session, ok3 := r.uint16()
+	challenge, ok4 := r.uint16()
+	if !ok || !ok2 || !ok3 || !ok4 || len(r) != int(suites)+int(session)+int(challenge) || suites%3 != 0 {
+		return errNotTLS
+	}
+	for known := r[:suites]; len(known) > 0; known = known[3:] {
+		if known[0] == 0 { // a suite of TLS
+			return checkVersion(version)
+		}
+	}
+	return errNotTLS
 }
 
 // handshakeMessage puts the first handshake message together, which must be a ClientHello that ends with its record.

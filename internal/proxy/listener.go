@@ -122,7 +122,9 @@ func (p *Proxy) bind(s *state) []error {
 	want := map[socketKey]*version{}
 	for _, v := range s.listeners {
 		if l := v.listener; l.BindToPort {
-			want[socketKey{v.scope, l.Address, l.V4Compat}] = v
+			for _, a := range l.Addresses() {
+				want[socketKey{v.scope, a.Address, a.V4Compat}] = v
+			}
 		}
 	}
 	for k, so := range p.sockets {

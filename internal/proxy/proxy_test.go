@@ -411,3 +411,21 @@ func TestRefusedChain(t *testing.T) {
 		t.Errorf("got %d bytes and %v, want the end", n, err)
 	}
 }
+
+// One version of a listener drains as a whole, also where only one of its chains has changed.
+func TestChangedChainDrainsTheListener(t *testing.T) {
+	at := freeAddress(t)
+	r := newRig(t, 0)
+	kept := &mesh.FilterChain{Echo: true}
+	other := func(body string) *mesh.FilterChain {
+		return &mesh.FilterChain{Match: mesh.ChainMatch{SourcePorts: []uint16{1}}, Direct: &mesh.DirectBytes{Body: []byte(body)}}
+	}
+	r.update(&mesh.Scope{Listeners: []*mesh.Listener{listenerOf(at, kept, other("a"))}})
+	c := dial(t, at)
+	c.send("x")
+	if b, err := c.r.ReadByte(); err != nil || b != 'x' {
+		t.Fatalf("got %q, %v", b, err)
+	}
+	r.update(&mesh.Scope{Listeners: []*mesh.Listener{listenerOf(at, kept, other("b"))}})
+	c.ends()
+}

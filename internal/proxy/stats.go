@@ -4,7 +4,6 @@ package proxy
 
 import (
 	"math/bits"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,11 +66,7 @@ func named[T any](mu *sync.Mutex, m map[string]*T, name string) *T {
 }
 
 func (s *stats) listener(l *mesh.Listener) *listenerStats {
-	name := l.StatPrefix
-	if name == "" {
-		name = strings.ReplaceAll(l.Address.String(), ":", "_")
-	}
-	return named(&s.mu, s.listeners, name)
+	return named(&s.mu, s.listeners, l.StatName())
 }
 
 func (s *stats) http(prefix string) *httpStats             { return named(&s.mu, s.https, prefix) }

@@ -112,11 +112,25 @@ func (c *compiler) scope(sc *mesh.Scope) {
 	id := c.scopes.of(sc.Cgroup)
 	c.next.Scopes = append(c.next.Scopes, &Scope{ID: id, Cgroup: sc.Cgroup})
 	for _, l := range sc.Listeners {
-		c.listener(sc, id, l)
+		c.reason(sc, l, "", c.listener(sc, id, l))
+		for _, a := range l.Additional {
+			at := *l // a row of its own, which counts as the listener
+			at.Address, at.V4Compat, at.StatPrefix = a.Address, a.V4Compat, l.StatName()
+			c.reason(sc, l, "at "+a.Address.String(), c.listener(sc, id, &at))
+		}
 	}
 }
 
-func (c *compiler) listener(sc *mesh.Scope, scope uint32, l *mesh.Listener) {
+// reason explains where a listener is carried at one of its addresses.
+func (c *compiler) reason(sc *mesh.Scope, l *mesh.Listener, at string, ch choice) {
+	c.next.Reasons = append(c.next.Reasons, Reason{Scope: sc.Cgroup, Listener: l.Name, Chain: at, Tier: ch.tier, Why: ch.why})
+	if at == "" {
+		c.chains(sc, l, ch.tier)
+	}
+}
+
+// listener makes the row of one address.
+func (c *compiler) listener(sc *mesh.Scope, scope uint32, l *mesh.Listener) choice {
 	ch := c.choose(sc, l)
 	row := &Listener{
 		ID:   c.listeners.of(listenerKey{sc.Cgroup, l.Address, l.BindToPort}),
@@ -136,11 +150,10 @@ func (c *compiler) listener(sc *mesh.Scope, scope uint32, l *mesh.Listener) {
 		row = old
 	}
 	c.next.Listeners = append(c.next.Listeners, row)
-	c.next.Reasons = append(c.next.Reasons, Reason{Scope: sc.Cgroup, Listener: l.Name, Tier: ch.tier, Why: ch.why})
-	c.chains(sc, l, ch.tier)
 	if c.in.Mode == ModeSocket && ch.tier != TierSocket {
 		c.refused = append(c.refused, fmt.Errorf("--tier=socket: listener %s: %s", l.Name, ch.why))
 	}
+	return ch
 }
 
 // routes explains each route of a connection manager.

@@ -107,7 +107,7 @@ type Slot struct {
 type Reason struct {
 	Scope    string `json:"scope"`
 	Listener string `json:"listener"`
-	Chain    string `json:"filter_chain,omitempty"` // empty: the listener has only one
+	Chain    string `json:"filter_chain,omitempty"` // or "at" one of the additional addresses; empty: the listener
 	Route    string `json:"route,omitempty"`        // empty: the listener or chain as a whole
 	Tier     Tier   `json:"tier"`
 	Why      string `json:"why"` // a sentence in words

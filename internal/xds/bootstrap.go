@@ -117,8 +117,8 @@ func checkListener(l *listenerResource, others []*listenerResource, cluster func
 	for _, o := range others {
 		if o.listener.Name == l.listener.Name && l.listener.Name != "" {
 			f.refused("name", "%q is the name of another listener", l.listener.Name)
-		} else if sameAddress(o.listener.Address, l.listener.Address) {
-			f.invalid("address", "%s is the address of listener %q", l.listener.Address, o.listener.Name)
+		} else if a := sameAddress(o.listener, l.listener); a.IsValid() {
+			f.invalid("address", "%s is the address of listener %q", a, o.listener.Name)
 		}
 	}
 	for _, ref := range l.refs {

@@ -50,6 +50,21 @@ func (r *reader) listener(n *yaml.Node) (*listenerResource, *findings) {
 		StatPrefix: p.GetStatPrefix(),
 		Tier:       tier(p.GetMetadata(), "metadata", f),
 	}
+	for i, a := range p.GetAdditionalAddresses() {
+		path := join(at("additional_addresses", i), "address")
+		if a.GetAddress() == nil {
+			f.invalid(path, "is missing")
+			continue
+		}
+		if !l.BindToPort {
+			f.refused(path, "is not supported where bind_to_port is false: give a listener per address")
+		}
+		next := mesh.ListenAddress{Address: bindAddress(a.GetAddress(), path, f), V4Compat: a.GetAddress().GetSocketAddress().GetIpv4Compat()}
+		if slices.ContainsFunc(l.Addresses(), func(x mesh.ListenAddress) bool { return x.Address.IsValid() && x.Address == next.Address }) {
+			f.refused(path, "%s is given twice", next.Address)
+		}
+		l.Additional = append(l.Additional, next)
+	}
 	if l.Name == "" && l.Address.IsValid() {
 		l.Name = l.Address.String() // Envoy makes up a random name
 	}
@@ -84,5 +99,14 @@ func tier(m *corev3.Metadata, path string, f *findings) string {
 	return tier
 }
 
-// sameAddress says whether two listeners ask for one socket.
-func sameAddress(a, b netip.AddrPort) bool { return a.IsValid() && a == b }
+// sameAddress is a socket that two listeners ask for; invalid: there is none.
+func sameAddress(a, b *mesh.Listener) netip.AddrPort {
+	for _, x := range a.Addresses() {
+		for _, y := range b.Addresses() {
+			if x.Address == y.Address {
+				return x.Address
+			}
+		}
+	}
+	return netip.AddrPort{}
+}
