@@ -119,7 +119,8 @@ var errHungUp = errors.New("the client has gone")
 // peeker looks at what a client sent without taking it: who serves the connection reads it again.
 type peeker struct {
 	conn *net.TCPConn
-	data []byte
+	data []byte // what is known of it
+	buf  []byte
 }
 
 // more waits until there are more bytes than before, up to most.
@@ -128,7 +129,10 @@ func (p *peeker) more(most int) error {
 	if err != nil {
 		return err
 	}
-	buf := make([]byte, min(most, max(2*len(p.data), 1<<10)))
+	if len(p.data) >= len(p.buf) {
+		p.buf = make([]byte, min(most, max(2*len(p.data), 1<<10)))
+	}
+	buf := p.buf[:min(most, len(p.buf))]
 	var n int
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {

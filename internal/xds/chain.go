@@ -33,6 +33,10 @@ func (r *reader) filterChains(p *listenerv3.Listener, out *listenerResource, f *
 		if !l.BindToPort && l.Address.IsValid() && l.Address.Addr().IsUnspecified() && chain.Match.Prefixes != nil {
 			f.refused(join(match, "prefix_ranges"), "is not supported where address is unspecified and bind_to_port is false")
 		}
+		if m := chain.Match; !l.BindToPort && (m.DirectSourcePrefixes != nil || m.SourceType != mesh.AnySource || m.SourcePrefixes != nil || m.SourcePorts != nil) {
+			// The connect of such a client is led to a socket on its loopback interface.
+			f.refused(match, "sources are not supported where bind_to_port is false: the agent does not see them")
+		}
 		eachKey(&chain.Match, func(k chainKey) {
 			if j, ok := taken[k]; ok {
 				f.invalid(match, "overlaps with that of filter_chains[%d]", j)

@@ -5,8 +5,9 @@ package xds
 // listenerFields are the rows of listeners and of the TCP proxy.
 func listenerFields() []section {
 	const (
-		tune = "it tunes how the kernel takes connections"
-		logs = "access logs are not written"
+		tune    = "it tunes how the kernel takes connections"
+		sources = "only where bind_to_port is true"
+		logs    = "access logs are not written"
 	)
 	return []section{
 		{name: "listener", title: "Listeners", msg: "envoy.config.listener.v3.Listener", rows: []row{
@@ -19,6 +20,7 @@ func listenerFields() []section {
 			{path: "metadata.typed_filter_metadata", rule: skipped, note: "only filters that are not supported read it"},
 			{path: "filter_chains", rule: honoured, note: "one that cannot be honoured closes its connections", into: []string{"filter_chain"}},
 			{path: "default_filter_chain", rule: honoured, into: []string{"filter_chain"}},
+			{path: "filter_chain_matcher", rule: refused, note: "give filter_chain_match"},
 			{path: "listener_filters.name", rule: honoured},
 			{path: "listener_filters.typed_config", rule: refused, note: "leno accepts tls_inspector, http_inspector, proxy_protocol and original_dst",
 				into: []string{"tls_inspector", "http_inspector", "proxy_protocol", "original_dst"}},
@@ -72,12 +74,12 @@ func listenerFields() []section {
 			{path: "filter_chain_match.server_names", rule: honoured},
 			{path: "filter_chain_match.transport_protocol", rule: honoured},
 			{path: "filter_chain_match.application_protocols", rule: honoured},
-			{path: "filter_chain_match.direct_source_prefix_ranges.address_prefix", rule: honoured},
+			{path: "filter_chain_match.direct_source_prefix_ranges.address_prefix", rule: honoured, note: sources},
 			{path: "filter_chain_match.direct_source_prefix_ranges.prefix_len", rule: honoured, note: "as in prefix_ranges"},
-			{path: "filter_chain_match.source_type", rule: honoured},
-			{path: "filter_chain_match.source_prefix_ranges.address_prefix", rule: honoured},
+			{path: "filter_chain_match.source_type", rule: honoured, note: sources},
+			{path: "filter_chain_match.source_prefix_ranges.address_prefix", rule: honoured, note: sources},
 			{path: "filter_chain_match.source_prefix_ranges.prefix_len", rule: honoured, note: "as in prefix_ranges"},
-			{path: "filter_chain_match.source_ports", rule: honoured},
+			{path: "filter_chain_match.source_ports", rule: honoured, note: sources},
 			{path: "filter_chain_match.address_suffix", rule: refused, note: "Envoy does not implement it"},
 			{path: "filter_chain_match.suffix_len", rule: refused, note: "Envoy does not implement it"},
 			{path: "filters.name", rule: honoured},
