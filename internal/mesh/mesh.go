@@ -80,43 +80,6 @@ type Problem struct {
 	Message  string // what is wrong and what leno would accept
 }
 
-// Listener is one address that the mesh owns (Envoy: config.listener.v3.Listener).
-// Exactly one of TCP, HTTP and Tombstone is set.
-type Listener struct {
-	Name string
-	// Address may be unspecified (0.0.0.0 or ::), which stands for every local address.
-	// IPv4 is never v4-mapped here.
-	Address netip.AddrPort
-	// V4Compat: an unspecified IPv6 address also takes IPv4 (Envoy: ipv4_compat).
-	V4Compat bool
-	// BindToPort: the agent really listens there, and the listener owns local addresses of the
-	// agent's network namespace only. False: it owns the address in every namespace of its scope.
-	BindToPort bool
-	// StatPrefix replaces the address in statistics; empty: the address is used.
-	StatPrefix string
-
-	TCP       *TCPProxy
-	HTTP      *HTTPConnectionManager
-	Tombstone string // why connects to this address fail
-
-	// Tier is the listener's own wish from metadata.filter_metadata["leno"].tier: "", "proxy" or "socket".
-	Tier string
-}
-
-// TCPProxy is Envoy's envoy.filters.network.tcp_proxy.
-type TCPProxy struct {
-	StatPrefix string
-	// Clusters has one member for `cluster`, several for `weighted_clusters`; weights are 1 to 2^32-1,
-	// their sum fits in 32 bits.
-	Clusters []WeightedCluster
-	// IdleTimeout ends a connection on which no byte moved; 0: never. Envoy's default: 1 h.
-	IdleTimeout time.Duration
-	// IdleTimeoutSet: the file names idle_timeout; then only the proxy tier can honour it.
-	IdleTimeoutSet bool
-	// MaxConnectAttempts is how many hosts are tried for one downstream connection; at least 1.
-	MaxConnectAttempts uint32
-}
-
 // WeightedCluster is one share of a split.
 type WeightedCluster struct {
 	Name   string

@@ -76,7 +76,7 @@ func (x *exchange) normalize() bool {
 		}
 	}
 	if c.config.Authority != (mesh.Authority{}) {
-		normalizeHost(&c.config.Authority, r, c.v.listener.Address.Port())
+		normalizeHost(&c.config.Authority, r, c.to.Port())
 	}
 	return true
 }

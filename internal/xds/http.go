@@ -13,8 +13,8 @@ import (
 	"github.com/leno-mesh/leno/internal/mesh"
 )
 
-// http reads an HTTP connection manager into out.
-func (r *reader) http(p *hcmv3.HttpConnectionManager, path string, out *listenerResource, f *findings) {
+// http reads an HTTP connection manager; what it refers to goes into out.
+func (r *reader) http(p *hcmv3.HttpConnectionManager, path string, out *listenerResource, f *findings) *mesh.HTTPConnectionManager {
 	in := func(field string) string { return join(path, field) }
 	common := p.GetCommonHttpProtocolOptions()
 	h := &mesh.HTTPConnectionManager{
@@ -51,17 +51,18 @@ func (r *reader) http(p *hcmv3.HttpConnectionManager, path string, out *listener
 		rc := routeConfig(p.GetRouteConfig(), in("route_config"), f)
 		h.RouteConfig = rc.config
 		if boolOr(p.GetRouteConfig().GetValidateClusters(), true) {
-			out.refs = rc.refs
+			out.refs = append(out.refs, rc.refs...)
 		}
 	case p.GetRds() != nil:
 		h.RDS = p.GetRds().GetRouteConfigName()
-		out.rdsPath = in("rds.config_source")
-		out.rds = configSource(p.GetRds().GetConfigSource(), out.rdsPath, f)
+		source := routeSource{path: in("rds.config_source"), name: h.RDS}
+		source.from = configSource(p.GetRds().GetConfigSource(), source.path, f)
+		out.rds = append(out.rds, source)
 		if h.RDS == "" {
 			f.refused(in("rds.route_config_name"), "is empty; name the route configuration")
 		}
 	}
-	out.listener.HTTP = h
+	return h
 }
 
 // httpValues refuses values, where the table accepts the field.

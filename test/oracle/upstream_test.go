@@ -192,7 +192,7 @@ func (u *httpUpstream) handle(c *net.TCPConn, number int) {
 			return
 		}
 		if m.has("connection", "upgrade") && a.status == "101" {
-			echo(c, r, name)
+			echo(c, c, r, name)
 			return
 		}
 	}
@@ -350,14 +350,15 @@ func (u *tcpUpstream) handle(c *net.TCPConn, _ int) {
 	if u.greet {
 		fmt.Fprintf(c, "%s: welcome\n", name)
 	}
-	echo(c, bufio.NewReader(c), name)
+	echo(c, c, bufio.NewReader(c), name)
 }
 
-func echo(c *net.TCPConn, r *bufio.Reader, name string) {
+// echo answers over w, which may be TLS over c.
+func echo(c *net.TCPConn, w io.Writer, r *bufio.Reader, name string) {
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
-			fmt.Fprintf(c, "%s: end of input\n", name)
+			fmt.Fprintf(w, "%s: end of input\n", name)
 			return
 		}
 		switch line {
@@ -369,7 +370,7 @@ func echo(c *net.TCPConn, r *bufio.Reader, name string) {
 		}
 		if size, ok := strings.CutPrefix(line, "size "); ok {
 			if n, err := parseSize(strings.TrimSpace(size)); err == nil {
-				c.Write(append(pattern(n), '\n'))
+				w.Write(append(pattern(n), '\n'))
 				continue
 			}
 		}
@@ -378,6 +379,6 @@ func echo(c *net.TCPConn, r *bufio.Reader, name string) {
 				time.Sleep(d) // what the scenario asks for: a slow upstream
 			}
 		}
-		fmt.Fprintf(c, "%s: %s", name, line)
+		fmt.Fprintf(w, "%s: %s", name, line)
 	}
 }
