@@ -129,6 +129,7 @@ type WeightedCluster struct {
 	HostRewriteLiteral string
 	RequestHeaders     HeaderOps
 	ResponseHeaders    HeaderOps
+	Filters            FilterOverrides
 }
 
 // HTTPConnectionManager is Envoy's filter of that name.
@@ -138,6 +139,8 @@ type HTTPConnectionManager struct {
 	// missing there, every request is answered with 404.
 	RouteConfig *RouteConfig
 	RDS         string
+	// Filters see each request in this order before it is routed, and answers in the reverse one.
+	Filters []HTTPFilter
 
 	// StreamIdleTimeout: 0 never; Envoy's default 5 min. RequestTimeout: 0 (default) never.
 	StreamIdleTimeout     time.Duration
@@ -188,6 +191,7 @@ type RouteConfig struct {
 	VHostHeader string
 	// IgnorePathParametersInPathMatching: paths are compared up to the first ";".
 	IgnorePathParametersInPathMatching bool
+	Filters                            FilterOverrides
 }
 
 // VirtualHost groups routes by the request's authority.
@@ -202,6 +206,7 @@ type VirtualHost struct {
 	// AttemptCountRequest and AttemptCountResponse put x-envoy-attempt-count on what goes upstream, and on answers.
 	// IsTimeoutRetry tells upstreams by x-envoy-is-timeout-retry why a request is tried again.
 	AttemptCountRequest, AttemptCountResponse, IsTimeoutRetry bool
+	Filters                                                   FilterOverrides
 }
 
 // Route is one match and one action; exactly one of Forward, Direct, Redirect and Tombstone is set.
@@ -214,6 +219,7 @@ type Route struct {
 	Tombstone       string // the action is not supported: answer 503 and say why in status
 	RequestHeaders  HeaderOps
 	ResponseHeaders HeaderOps
+	Filters         FilterOverrides
 }
 
 // PathKind says how RouteMatch.Path is compared.

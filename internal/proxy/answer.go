@@ -131,6 +131,7 @@ func (x *exchange) respond(l *leg) {
 	}
 	x.countAttempts(&r.Header)
 	x.responseOps(&r.Header)
+	x.filterResponse(r.Status, &r.Header)
 	upgraded := r.Status == 101 && c.req.Upgrade != ""
 	framing := x.clean(r, upgraded)
 	c.closing = c.closing || framing == http1.UntilClose
@@ -318,6 +319,7 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 	case status != 204 && status != 304 && c.req.Method != "HEAD":
 		h.Set("content-length", "0")
 	}
+	x.filterResponse(status, &h)
 	x.head(status, &h, http1.None)
 	if c.req.Method != "HEAD" && status != 204 && status != 304 {
 		c.out.buf = append(c.out.buf, body...)

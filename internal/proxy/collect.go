@@ -36,6 +36,7 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 	for name, s := range clusters {
 		collectCluster(scope{emit, "cluster", "envoy.cluster_name", name}, s)
 	}
+	p.stats.extra.collect(emit)
 	p.collectMembers(emit)
 }
 

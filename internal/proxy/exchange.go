@@ -47,6 +47,7 @@ type exchange struct {
 	match   match
 	cluster *cluster
 	share   *mesh.WeightedCluster
+	steps   []step // of the listener's filters
 
 	retry               retrying
 	tryTimeout, tryIdle time.Duration // of one attempt; 0: none
@@ -84,7 +85,7 @@ const keepEarly = 64 << 10
 func (x *exchange) reset() {
 	config := x.c.config
 	x.begun = time.Now()
-	x.retry.count = 0
+	x.retry.count, x.retry.policy = 0, nil
 	x.requestTimeout, x.headTimeout, x.idle = config.RequestTimeout, config.RequestHeadersTimeout, config.StreamIdleTimeout
 	x.timeout, x.duration = 0, config.MaxStreamDuration
 	x.activity.Store(0)

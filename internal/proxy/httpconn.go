@@ -126,6 +126,7 @@ func (c *httpConn) one() bool {
 	stats.rqTotal.Add(1)
 	stats.rqActive.Add(1)
 	c.x.serve()
+	c.x.endFilters()
 	stats.rqActive.Add(-1)
 	stats.rqTime.add(c.x.elapsed())
 	if c.x.broken {

@@ -25,6 +25,7 @@ type version struct {
 	http     *httpStats // of an HTTP listener
 	tcp      *tcpStats  // of a TCP listener
 	inline   *routeTable
+	filters  []chained // before the router
 
 	drainFrom atomic.Int64 // Unix nanoseconds; 0: not draining
 
@@ -47,6 +48,7 @@ func (p *Proxy) version(old, next *state, scope string, l *mesh.Listener) *versi
 		v = &version{scope: scope, listener: l, conns: map[connection]bool{}, stats: p.stats.listener(l)}
 		if l.HTTP != nil {
 			v.http = p.stats.http(l.HTTP.StatPrefix)
+			v.filters = p.newFilters(l.HTTP)
 		} else {
 			v.tcp = p.stats.tcp(l.TCP.StatPrefix)
 		}

@@ -175,30 +175,10 @@ func headerMatches(m *mesh.HeaderMatch, r *http1.Request) bool {
 
 func valueMatches(m *mesh.HeaderMatch, v string) bool {
 	if m.Range == nil {
-		return stringMatches(&m.Match, v)
+		return m.Match.Matches(v)
 	}
 	n, err := strconv.ParseInt(v, 10, 64)
 	return err == nil && n >= m.Range.Start && n < m.Range.End
-}
-
-func stringMatches(m *mesh.StringMatch, v string) bool {
-	n := len(m.Value)
-	switch m.Kind {
-	case mesh.StringExact:
-		return len(v) == n && equal(v, m.Value, m.IgnoreCase)
-	case mesh.StringPrefix:
-		return len(v) >= n && equal(v[:n], m.Value, m.IgnoreCase)
-	case mesh.StringSuffix:
-		return len(v) >= n && equal(v[len(v)-n:], m.Value, m.IgnoreCase)
-	case mesh.StringContains:
-		if m.IgnoreCase {
-			return strings.Contains(strings.ToLower(v), strings.ToLower(m.Value))
-		}
-		return strings.Contains(v, m.Value)
-	case mesh.StringRegex:
-		return m.Regex.Match(v)
-	}
-	return true // StringPresent
 }
 
 // queryMatches compares the first value of each parameter, as it was sent: nothing is decoded.
@@ -210,7 +190,7 @@ func queryMatches(all []mesh.QueryMatch, query string) bool {
 			if there != m.Present {
 				return false
 			}
-		} else if !there || !stringMatches(&m.Match, v) {
+		} else if !there || !m.Match.Matches(v) {
 			return false
 		}
 	}
@@ -232,7 +212,7 @@ func cookiesMatch(all []mesh.CookieMatch, r *http1.Request) bool {
 	for i := range all {
 		m := &all[i]
 		v, there := cookie(r, m.Name)
-		if (there && stringMatches(&m.Match, v)) == m.Invert {
+		if (there && m.Match.Matches(v)) == m.Invert {
 			return false
 		}
 	}

@@ -21,11 +21,12 @@ type stats struct {
 	https     map[string]*httpStats
 	tcps      map[string]*tcpStats
 	clusters  map[string]*clusterStats
+	extra     *extras
 }
 
 func (s *stats) init() {
 	*s = stats{listeners: map[string]*listenerStats{}, https: map[string]*httpStats{}, tcps: map[string]*tcpStats{},
-		clusters: map[string]*clusterStats{}}
+		clusters: map[string]*clusterStats{}, extra: &extras{}}
 }
 
 func named[T any](mu *sync.Mutex, m map[string]*T, name string) *T {

@@ -17,7 +17,6 @@ func routeFields() []section {
 		runtime = "there are no runtime values: default_value counts"
 		hedge   = "one attempt runs at a time"
 		mirror  = "requests are not mirrored"
-		filters = "it configures a filter, and only router is there"
 		limits  = "only the rate limit filter reads it, which is refused where it is asked for"
 		buffer  = "it bounds what is kept for retries and mirroring"
 		meta    = "only filters that are not supported read it"
@@ -34,7 +33,7 @@ func routeFields() []section {
 			row{path: "ignore_path_parameters_in_path_matching", rule: honoured},
 			row{path: "metadata", rule: skipped, note: meta},
 			row{path: "request_mirror_policies", rule: refused, note: mirror},
-			row{path: "typed_per_filter_config", rule: refused, note: filters},
+			overrideRow("typed_per_filter_config"),
 			row{path: "vhds", rule: refused, note: "give virtual_hosts"},
 		)},
 		{name: "virtual_host", title: "Virtual hosts", msg: "envoy.config.route.v3.VirtualHost", rows: headerRows(
@@ -55,7 +54,7 @@ func routeFields() []section {
 			row{path: "include_attempt_count_in_response", rule: honoured},
 			row{path: "include_is_timeout_retry_header", rule: honoured},
 			row{path: "request_mirror_policies", rule: refused, note: mirror},
-			row{path: "typed_per_filter_config", rule: refused, note: filters},
+			overrideRow("typed_per_filter_config"),
 		)},
 		{name: "route", title: "Routes", msg: "envoy.config.route.v3.Route", rows: headerRows(
 			row{path: "name", rule: honoured},
@@ -81,7 +80,7 @@ func routeFields() []section {
 			row{path: "stat_prefix", rule: skipped, note: "it only shapes statistics"},
 			row{path: "per_request_buffer_limit_bytes", rule: skipped, note: buffer},
 			row{path: "request_body_buffer_limit", rule: skipped, note: buffer},
-			row{path: "typed_per_filter_config", rule: refused, note: filters},
+			overrideRow("typed_per_filter_config"),
 		)},
 		{name: "route_match", title: "Route matches", msg: "envoy.config.route.v3.RouteMatch", rows: []row{
 			{path: "prefix", rule: honoured},
@@ -206,7 +205,7 @@ func routeFields() []section {
 			row{path: "weight", rule: honoured},
 			row{path: "cluster_header", rule: honoured},
 			row{path: "host_rewrite_literal", rule: honoured},
-			row{path: "typed_per_filter_config", rule: refused, note: filters},
+			overrideRow("typed_per_filter_config"),
 		)},
 		{name: "header_option", title: "Headers that are added", msg: "envoy.config.core.v3.HeaderValueOption", rows: []row{
 			{path: "header.key", rule: honoured},

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package xds
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+)
+
+// httpFilters reads the filters before the router, which must be the last.
+func httpFilters(list []*hcmv3.HttpFilter, path string, f *findings) []mesh.HTTPFilter {
+	if len(list) == 0 {
+		f.refused(path, "is empty: the last filter must be envoy.filters.http.router")
+		return nil
+	}
+	var all []mesh.HTTPFilter
+	for i, flt := range list {
+		_, router := unpack(flt.GetTypedConfig()).(*routerv3.Router)
+		last := i == len(list)-1
+		switch sub := at(path, i); {
+		case flt.GetConfigDiscovery() != nil:
+			// refused by the table
+		case flt.GetTypedConfig() == nil:
+			f.invalid(sub, "typed_config is missing")
+		case router && !last:
+			f.invalid(sub, "terminal filter %s must be the last", flt.GetName())
+		case router && flt.GetDisabled():
+			f.invalid(join(sub, "disabled"), "the last filter cannot be disabled")
+		case !router && last && !f.hasBelow(mesh.Refused, sub):
+			f.invalid(sub, "the last filter must be envoy.filters.http.router")
+		case !router:
+			if c := filterConfig(flt.GetTypedConfig(), join(sub, "typed_config"), f); c != nil {
+				all = append(all, mesh.HTTPFilter{Name: flt.GetName(), Disabled: flt.GetDisabled(), Config: c})
+			}
+		}
+	}
+	return all
+}
+
+// filterConfig reads the settings of a filter; nil: it is refused or skipped by the table.
+func filterConfig(a *anypb.Any, path string, f *findings) mesh.FilterConfig {
+	switch m := unpack(a).(type) {
+	case *rbacv3.RBAC:
+		return rbac(m, path, f)
+	}
+	return nil
+}
+
+// routeFilterConfig reads what a route says of a filter; nil: nothing, or it is refused or skipped by the table.
+func routeFilterConfig(a *anypb.Any, path string, f *findings) mesh.FilterConfig {
+	switch m := unpack(a).(type) {
+	case *rbacv3.RBACPerRoute:
+		return rbac(m.GetRbac(), join(path, "rbac"), f)
+	}
+	return nil
+}
+
+// filterOverrides reads what one level of a route says of filters.
+func filterOverrides(all map[string]*anypb.Any, path string, f *findings) mesh.FilterOverrides {
+	if len(all) == 0 {
+		return nil
+	}
+	out := mesh.FilterOverrides{}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		sub := fmt.Sprintf("%s[%q]", path, name)
+		m, wrapped := unpack(all[name]).(*routev3.FilterConfig)
+		if !wrapped {
+			out[name] = mesh.FilterOverride{Config: routeFilterConfig(all[name], sub, f)}
+			continue
+		}
+		o := mesh.FilterOverride{Disabled: m.GetDisabled()}
+		switch {
+		case m.GetConfig() != nil:
+			if !o.Disabled { // else Envoy does not look at it
+				o.Config = routeFilterConfig(m.GetConfig(), join(sub, "config"), f)
+			}
+		case !o.Disabled:
+			f.invalid(sub, "config is missing, or disabled: true")
+		}
+		out[name] = o
+	}
+	return out
+}
