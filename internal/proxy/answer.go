@@ -319,8 +319,23 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 	case status != 204 && status != 304 && c.req.Method != "HEAD":
 		h.Set("content-length", "0")
 	}
-	x.filterResponse(status, &h)
-	x.head(status, &h, http1.None)
+	x.finish(status, &h, body)
+}
+
+// answerPlainly answers the request with a head alone, to which the route adds nothing (Envoy: a filter's encodeHeaders).
+func (x *exchange) answerPlainly(status int, fill func(*http1.Header)) {
+	var h http1.Header
+	h.Response = true
+	fill(&h)
+	h.Set("content-length", "0")
+	x.finish(status, &h, "")
+}
+
+// finish writes an answer of our own.
+func (x *exchange) finish(status int, h *http1.Header, body string) {
+	c := x.c
+	x.filterResponse(status, h)
+	x.head(status, h, http1.None)
 	if c.req.Method != "HEAD" && status != 204 && status != 304 {
 		c.out.buf = append(c.out.buf, body...)
 	}

@@ -47,7 +47,10 @@ type exchange struct {
 	match   match
 	cluster *cluster
 	share   *mesh.WeightedCluster
-	steps   []step // of the listener's filters
+	// named is the cluster as the route had it before the filters.
+	named    string
+	steps    []step // of the listener's filters
+	filtered bool   // they have begun
 
 	retry               retrying
 	tryTimeout, tryIdle time.Duration // of one attempt; 0: none
@@ -86,6 +89,7 @@ func (x *exchange) reset() {
 	config := x.c.config
 	x.begun = time.Now()
 	x.retry.count, x.retry.policy = 0, nil
+	x.filtered = false
 	x.requestTimeout, x.headTimeout, x.idle = config.RequestTimeout, config.RequestHeadersTimeout, config.StreamIdleTimeout
 	x.timeout, x.duration = 0, config.MaxStreamDuration
 	x.activity.Store(0)

@@ -53,6 +53,14 @@ func (p *Proxy) newFilter(h *mesh.HTTPConnectionManager, config mesh.FilterConfi
 	switch c := config.(type) {
 	case *mesh.RBAC:
 		return newRBAC(c, p.stats.extra, h.StatPrefix)
+	case *mesh.Fault:
+		return newFault(c, p.stats.extra, h.StatPrefix)
+	case *mesh.CORSFilter:
+		return newCORS(p.stats.extra, h.StatPrefix)
+	case *mesh.HeaderMutation:
+		return &mutation{c}
+	case *mesh.Buffer:
+		return &buffer{c}
 	}
 	panic("a filter of a kind that package mesh does not have")
 }
@@ -97,9 +105,13 @@ func (x *exchange) overrides(f *chained) (all overrides, off bool) {
 	return all, off
 }
 
-// filterRequest lets the filters see the request; false: one of them answered it (Envoy: filter_manager.cc, decodeHeaders).
-func (x *exchange) filterRequest() bool {
+// beginFilters makes the filters ready, once for an exchange.
+func (x *exchange) beginFilters() {
 	filters := x.c.v.filters
+	if x.filtered || len(filters) == 0 {
+		return
+	}
+	x.filtered = true
 	for i := range filters {
 		if all, off := x.overrides(&filters[i]); !off {
 			if s := filters[i].filter.begin(x, all); s != nil {
@@ -107,6 +119,11 @@ func (x *exchange) filterRequest() bool {
 			}
 		}
 	}
+}
+
+// filterRequest lets the filters see the request; false: one of them answered it (Envoy: filter_manager.cc, decodeHeaders).
+func (x *exchange) filterRequest() bool {
+	x.beginFilters()
 	for _, s := range x.steps {
 		if !s.request(x) {
 			return false
@@ -115,8 +132,9 @@ func (x *exchange) filterRequest() bool {
 	return true
 }
 
-// filterResponse lets the filters see the head of an answer, local replies included.
+// filterResponse lets the filters see the head of an answer, local replies included, even those to what is no request yet.
 func (x *exchange) filterResponse(status int, h *http1.Header) {
+	x.beginFilters()
 	for i := len(x.steps) - 1; i >= 0; i-- {
 		x.steps[i].response(x, status, h)
 	}

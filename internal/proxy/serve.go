@@ -105,6 +105,7 @@ func (x *exchange) findRoute() {
 	}
 	if r := x.match.route; r != nil && r.Forward != nil {
 		x.split(r.Forward)
+		x.named = x.clusterName()
 		if d := r.Forward.IdleTimeout; d != nil {
 			x.idle = *d
 		}
@@ -152,7 +153,7 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	if a.MaxGRPCTimeout != nil && x.grpc {
 		x.timeout = grpcTimeout(a, c.req.Header.Value("grpc-timeout"))
 	}
-	x.cluster = c.p.state.Load().clusters[mesh.ClusterID{Scope: c.v.scope, Name: x.clusterName()}]
+	x.cluster = c.p.state.Load().clusters[mesh.ClusterID{Scope: c.v.scope, Name: x.named}]
 	if x.cluster == nil {
 		c.v.http.noCluster.Add(1)
 		x.reply(a.ClusterNotFoundCode, "", nil)

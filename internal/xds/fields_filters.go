@@ -2,6 +2,8 @@
 
 package xds
 
+import "slices"
+
 // watchers are the filters that only observe or tune.
 var watchers = []string{
 	"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
@@ -14,8 +16,8 @@ var watchers = []string{
 
 // filterSections are the sections of filters, filterOverrideSections those of what routes say of them.
 var (
-	filterSections         = []string{"router", "rbac"}
-	filterOverrideSections = []string{"filter_override", "rbac_route"}
+	filterSections         = []string{"router", "rbac", "fault", "cors", "header_mutation", "buffer"}
+	filterOverrideSections = []string{"filter_override", "rbac_route", "fault", "cors_policy", "header_mutation_route", "buffer_route"}
 )
 
 func filterList() row {
@@ -35,75 +37,83 @@ func filterFields() []section {
 			{path: "is_optional", rule: honoured, note: "true: what is not supported is still refused"},
 			{path: "disabled", rule: honoured},
 		}},
-	}, rbacFields()...)
+	}, slices.Concat(rbacFields(), faultFields(), simpleFilterFields())...)
 }
 
-func rbacFields() []section {
-	const metadata = "there is no metadata of requests"
-	rules := func(stats row) []row {
+func faultFields() []section {
+	const runtime = "there are no runtime values: the settings count"
+	return []section{
+		{name: "fault", title: "HTTP filter fault, also below routes", msg: "envoy.extensions.filters.http.fault.v3.HTTPFault", rows: []row{
+			{path: "delay.fixed_delay", rule: honoured},
+			{path: "delay.header_delay{}", rule: honoured},
+			{path: "delay.percentage", rule: honoured, note: "absent: 0"},
+			{path: "abort.http_status", rule: honoured},
+			{path: "abort.grpc_status", rule: honoured},
+			{path: "abort.header_abort{}", rule: honoured},
+			{path: "abort.percentage", rule: honoured, note: "absent: 0"},
+			{path: "abort.response_body", rule: honoured, note: "absent: fault filter abort"},
+			{path: "upstream_cluster", rule: honoured},
+			{path: "headers", rule: honoured, into: []string{"header_match"}},
+			{path: "downstream_nodes", rule: honoured},
+			{path: "max_active_faults", rule: honoured},
+			{path: "response_rate_limit", rule: refused, note: "answers are not slowed down"},
+			{path: "delay_percent_runtime", rule: honoured, note: runtime},
+			{path: "abort_percent_runtime", rule: honoured, note: runtime},
+			{path: "delay_duration_runtime", rule: honoured, note: runtime},
+			{path: "abort_http_status_runtime", rule: honoured, note: runtime},
+			{path: "abort_grpc_status_runtime", rule: honoured, note: runtime},
+			{path: "max_active_faults_runtime", rule: honoured, note: runtime},
+			{path: "response_rate_limit_percent_runtime", rule: skipped, note: "response_rate_limit is not supported"},
+			{path: "disable_downstream_cluster_stats", rule: honoured},
+			{path: "filter_metadata", rule: skipped, note: "only access logs would read it"},
+		}},
+	}
+}
+
+// simpleFilterFields are the rows of filters that have few.
+func simpleFilterFields() []section {
+	const trailers = "trailers are not passed on"
+	mutationRows := func(prefix string) []row {
 		return []row{
-			{path: "rules", rule: honoured, into: []string{"rbac_rules"}},
-			{path: "shadow_rules", rule: honoured, into: []string{"rbac_rules"}},
-			{path: "rules_stat_prefix", rule: stats.rule, note: stats.note},
-			{path: "shadow_rules_stat_prefix", rule: stats.rule, note: stats.note},
-			{path: "track_per_rule_stats", rule: honoured},
-			{path: "matcher", rule: refused, note: "give rules"},
-			{path: "shadow_matcher", rule: refused, note: "give shadow_rules"},
+			{path: prefix + "request_mutations", rule: honoured, into: []string{"mutation"}},
+			{path: prefix + "response_mutations", rule: honoured, into: []string{"mutation"}},
+			{path: prefix + "query_parameter_mutations", rule: refused, note: "the query is not changed"},
+			{path: prefix + "request_trailers_mutations", rule: refused, note: trailers},
+			{path: prefix + "response_trailers_mutations", rule: refused, note: trailers},
+			{path: prefix + "formatters", rule: refused, note: "give fixed values"},
 		}
 	}
 	return []section{
-		{name: "rbac", title: "HTTP filter rbac", msg: "envoy.extensions.filters.http.rbac.v3.RBAC", rows: rules(row{rule: honoured})},
-		{name: "rbac_route", title: "Filter rbac below routes", msg: "envoy.extensions.filters.http.rbac.v3.RBACPerRoute", rows: []row{
-			{path: "rbac", rule: honoured, into: []string{"rbac"}},
+		{name: "cors", title: "HTTP filter cors", msg: "envoy.extensions.filters.http.cors.v3.Cors"},
+		{name: "cors_policy", title: "Filter cors below routes", msg: "envoy.extensions.filters.http.cors.v3.CorsPolicy", rows: []row{
+			{path: "allow_origin_string_match", rule: honoured, into: []string{"string_match"}},
+			{path: "allow_methods", rule: honoured},
+			{path: "allow_headers", rule: honoured},
+			{path: "expose_headers", rule: honoured},
+			{path: "max_age", rule: honoured},
+			{path: "allow_credentials", rule: honoured},
+			{path: "allow_private_network_access", rule: honoured},
+			{path: "forward_not_matching_preflights", rule: honoured, note: "absent: true"},
+			{path: "filter_enabled.default_value", rule: honoured},
+			{path: "filter_enabled.runtime_key", rule: honoured, note: "there are no runtime values: default_value counts"},
+			{path: "shadow_enabled.default_value", rule: honoured},
+			{path: "shadow_enabled.runtime_key", rule: honoured, note: "there are no runtime values: default_value counts"},
 		}},
-		{name: "rbac_rules", title: "RBAC rules", msg: "envoy.config.rbac.v3.RBAC", rows: []row{
-			{path: "action", rule: honoured},
-			{path: "policies", rule: honoured, into: []string{"rbac_policy"}},
-			{path: "audit_logging_options", rule: skipped, note: "audit logs are not written"},
+		{name: "header_mutation", title: "HTTP filter header_mutation", msg: "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+			rows: append(mutationRows("mutations."), row{path: "most_specific_header_mutations_wins", rule: honoured})},
+		{name: "header_mutation_route", title: "Filter header_mutation below routes",
+			msg: "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute", rows: mutationRows("mutations.")},
+		{name: "mutation", title: "Header mutations", msg: "envoy.config.common.mutation_rules.v3.HeaderMutation", rows: []row{
+			{path: "remove", rule: honoured, note: "no field that says how a message is sent"},
+			{path: "append", rule: honoured, note: "likewise", into: []string{"header_option"}},
+			{path: "remove_on_match.key_matcher", rule: honoured, note: "likewise", into: []string{"string_match"}},
 		}},
-		{name: "rbac_policy", title: "RBAC policies", msg: "envoy.config.rbac.v3.Policy", rows: []row{
-			{path: "permissions", rule: honoured, into: []string{"rbac_permission"}},
-			{path: "principals", rule: honoured, into: []string{"rbac_principal"}},
-			{path: "condition", rule: refused, note: "expressions are not evaluated; give permissions and principals"},
-			{path: "checked_condition", rule: refused, note: "expressions are not evaluated; give permissions and principals"},
-			{path: "cel_config", rule: skipped, note: "expressions are not evaluated"},
+		{name: "buffer", title: "HTTP filter buffer", msg: "envoy.extensions.filters.http.buffer.v3.Buffer", rows: []row{
+			{path: "max_request_bytes", rule: honoured},
 		}},
-		{name: "rbac_permission", title: "RBAC permissions", msg: "envoy.config.rbac.v3.Permission", rows: []row{
-			{path: "and_rules.rules", rule: honoured, into: []string{"rbac_permission"}},
-			{path: "or_rules.rules", rule: honoured, into: []string{"rbac_permission"}},
-			{path: "not_rule", rule: honoured, into: []string{"rbac_permission"}},
-			{path: "any", rule: honoured},
-			{path: "header", rule: honoured, into: []string{"header_match"}},
-			{path: "url_path.path", rule: honoured, into: []string{"string_match"}},
-			{path: "destination_ip.address_prefix", rule: honoured, note: "with bind_to_port false the listener's, if it is one"},
-			{path: "destination_ip.prefix_len", rule: honoured},
-			{path: "destination_port", rule: honoured},
-			{path: "destination_port_range.start", rule: honoured},
-			{path: "destination_port_range.end", rule: honoured},
-			{path: "requested_server_name", rule: honoured, note: "without TLS the empty name", into: []string{"string_match"}},
-			{path: "metadata", rule: refused, note: metadata},
-			{path: "sourced_metadata", rule: refused, note: metadata},
-			{path: "matcher", rule: refused, note: "give another permission"},
-			{path: "uri_template", rule: refused, note: "give url_path"},
-		}},
-		{name: "rbac_principal", title: "RBAC principals", msg: "envoy.config.rbac.v3.Principal", rows: []row{
-			{path: "and_ids.ids", rule: honoured, into: []string{"rbac_principal"}},
-			{path: "or_ids.ids", rule: honoured, into: []string{"rbac_principal"}},
-			{path: "not_id", rule: honoured, into: []string{"rbac_principal"}},
-			{path: "any", rule: honoured},
-			{path: "authenticated.principal_name", rule: honoured, note: "without TLS nobody is authenticated", into: []string{"string_match"}},
-			{path: "source_ip.address_prefix", rule: honoured, note: "with bind_to_port false unknown: nobody passes"},
-			{path: "source_ip.prefix_len", rule: honoured},
-			{path: "direct_remote_ip.address_prefix", rule: honoured, note: "with bind_to_port false unknown: nobody passes"},
-			{path: "direct_remote_ip.prefix_len", rule: honoured},
-			{path: "remote_ip.address_prefix", rule: honoured, note: "with bind_to_port false only known from x-forwarded-for: else nobody passes"},
-			{path: "remote_ip.prefix_len", rule: honoured},
-			{path: "header", rule: honoured, into: []string{"header_match"}},
-			{path: "url_path.path", rule: honoured, into: []string{"string_match"}},
-			{path: "metadata", rule: refused, note: metadata},
-			{path: "sourced_metadata", rule: refused, note: metadata},
-			{path: "filter_state", rule: refused, note: "there is no filter state"},
-			{path: "custom", rule: refused, note: "give another principal"},
+		{name: "buffer_route", title: "Filter buffer below routes", msg: "envoy.extensions.filters.http.buffer.v3.BufferPerRoute", rows: []row{
+			{path: "disabled", rule: honoured},
+			{path: "buffer", rule: honoured, into: []string{"buffer"}},
 		}},
 	}
 }

@@ -8,6 +8,10 @@ import (
 	"slices"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	bufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/buffer/v3"
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	headerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -51,6 +55,16 @@ func filterConfig(a *anypb.Any, path string, f *findings) mesh.FilterConfig {
 	switch m := unpack(a).(type) {
 	case *rbacv3.RBAC:
 		return rbac(m, path, f)
+	case *faultv3.HTTPFault:
+		return fault(m, path, f)
+	case *corsv3.Cors:
+		return &mesh.CORSFilter{}
+	case *headerv3.HeaderMutation:
+		h := headerMutation(m.GetMutations(), join(path, "mutations"), f)
+		h.MostSpecificWins = m.GetMostSpecificHeaderMutationsWins()
+		return h
+	case *bufferv3.Buffer:
+		return &mesh.Buffer{Max: m.GetMaxRequestBytes().GetValue()}
 	}
 	return nil
 }
@@ -60,6 +74,14 @@ func routeFilterConfig(a *anypb.Any, path string, f *findings) mesh.FilterConfig
 	switch m := unpack(a).(type) {
 	case *rbacv3.RBACPerRoute:
 		return rbac(m.GetRbac(), join(path, "rbac"), f)
+	case *faultv3.HTTPFault:
+		return fault(m, path, f)
+	case *corsv3.CorsPolicy:
+		return cors(m, path, f)
+	case *headerv3.HeaderMutationPerRoute:
+		return headerMutation(m.GetMutations(), join(path, "mutations"), f)
+	case *bufferv3.BufferPerRoute:
+		return &mesh.Buffer{Max: m.GetBuffer().GetMaxRequestBytes().GetValue(), Disabled: m.GetDisabled()}
 	}
 	return nil
 }
