@@ -78,9 +78,15 @@ func (j *journal) take() []*seen {
 	return all
 }
 
-// listenEverywhere opens a port on all addresses of both families, so that 127.0.0.2 and ::1 reach it too.
-func listenEverywhere(port int) (net.Listener, error) {
-	return net.Listen("tcp", ":"+strconv.Itoa(port))
+// listenSomewhere opens a port on all addresses of both families, so that 127.0.0.2 and ::1 reach it too.
+func listenSomewhere() (int, net.Listener, error) {
+	for range 2000 {
+		p := portsFrom()
+		if l, err := net.Listen("tcp", ":"+strconv.Itoa(p)); err == nil {
+			return p, l, nil
+		}
+	}
+	return 0, nil, fmt.Errorf("no free port between 12000 and 32000")
 }
 
 // servers runs accept loops; close ends them and their connections.

@@ -53,14 +53,11 @@ var portsFrom = func() func() int {
 
 // newPort finds a port that is free on every address.
 func newPort() (int, error) {
-	for range 2000 {
-		p := portsFrom()
-		if l, err := listenEverywhere(p); err == nil {
-			l.Close()
-			return p, nil
-		}
+	p, l, err := listenSomewhere()
+	if err != nil {
+		return 0, err
 	}
-	return 0, fmt.Errorf("no free port between 12000 and 32000")
+	return p, l.Close()
 }
 
 // once returns the port of that name, made by start at first use.
@@ -82,11 +79,7 @@ func (w *world) port(name string) (int, error) { return w.once(name, newPort) }
 
 // listen opens a server port outside the ephemeral range.
 func (w *world) listen(handle func(*net.TCPConn, int)) (int, error) {
-	p, err := newPort()
-	if err != nil {
-		return 0, err
-	}
-	l, err := listenEverywhere(p)
+	p, l, err := listenSomewhere()
 	if err != nil {
 		return 0, err
 	}
