@@ -32,6 +32,12 @@ func (s *extras) httpGauge(prefix, leaf string) *gauge {
 	return &s.of(httpSample(prefix, leaf, telemetry.Gauge)).value
 }
 
+// rateLimit is a counter of a local rate limit.
+func (s *extras) rateLimit(prefix, leaf string) *counter {
+	return &s.of(telemetry.Sample{Name: prefix + ".http_local_rate_limit." + leaf, Base: "http_local_rate_limit." + leaf,
+		Labels: []telemetry.Label{{Key: "envoy.local_http_ratelimit_prefix", Value: prefix}}, Kind: telemetry.Counter}).counter
+}
+
 func httpSample(prefix, leaf string, k telemetry.Kind) telemetry.Sample {
 	return scope{base: "http", tag: "envoy.http_conn_manager_prefix", value: prefix}.sample(leaf, k)
 }

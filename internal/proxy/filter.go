@@ -59,6 +59,8 @@ func (p *Proxy) newFilter(h *mesh.HTTPConnectionManager, config mesh.FilterConfi
 		return newCORS(p.stats.extra, h.StatPrefix)
 	case *mesh.HeaderMutation:
 		return &mutation{c}
+	case *mesh.LocalRateLimit:
+		return newRateLimit(c, p.stats.extra)
 	case *mesh.Buffer:
 		return &buffer{c}
 	}

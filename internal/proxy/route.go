@@ -19,6 +19,7 @@ type routeTable struct {
 	// suffixes and prefixes hold what stands around the "*", the longest first.
 	suffixes, prefixes []affixes
 	any                *mesh.VirtualHost
+	limiters           limiters
 }
 
 // affixes are those of one length.
@@ -32,6 +33,8 @@ type match struct {
 	config *mesh.RouteConfig
 	host   *mesh.VirtualHost
 	route  *mesh.Route
+	// limiters are the table's.
+	limiters *limiters
 }
 
 func newRouteTable(rc *mesh.RouteConfig) *routeTable {
@@ -101,7 +104,7 @@ func (t *routeTable) match(r *http1.Request, d *draw) match {
 		m := &rt.Match
 		if pathMatches(m, path, short) && (m.Fraction == nil || d.hits(m.Fraction)) && (!m.GRPC || isGRPC(&r.Header)) && headersMatch(m.Headers, r) &&
 			queryMatches(m.Query, query) && (m.Cookies == nil || cookiesMatch(m.Cookies, r)) {
-			return match{t.config, vh, rt}
+			return match{t.config, vh, rt, &t.limiters}
 		}
 	}
 	return match{}

@@ -16,8 +16,8 @@ var watchers = []string{
 
 // filterSections are the sections of filters, filterOverrideSections those of what routes say of them.
 var (
-	filterSections         = []string{"router", "rbac", "fault", "cors", "header_mutation", "buffer"}
-	filterOverrideSections = []string{"filter_override", "rbac_route", "fault", "cors_policy", "header_mutation_route", "buffer_route"}
+	filterSections         = []string{"router", "rbac", "fault", "cors", "header_mutation", "buffer", "local_ratelimit"}
+	filterOverrideSections = []string{"filter_override", "rbac_route", "fault", "cors_policy", "header_mutation_route", "buffer_route", "local_ratelimit"}
 )
 
 func filterList() row {
@@ -72,7 +72,11 @@ func faultFields() []section {
 
 // simpleFilterFields are the rows of filters that have few.
 func simpleFilterFields() []section {
-	const trailers = "trailers are not passed on"
+	const (
+		trailers = "trailers are not passed on"
+		runtime  = "there are no runtime values: default_value counts"
+		lonely   = "only descriptors look at it, which are refused"
+	)
 	mutationRows := func(prefix string) []row {
 		return []row{
 			{path: prefix + "request_mutations", rule: honoured, into: []string{"mutation"}},
@@ -108,6 +112,31 @@ func simpleFilterFields() []section {
 			{path: "append", rule: honoured, note: "likewise", into: []string{"header_option"}},
 			{path: "remove_on_match.key_matcher", rule: honoured, note: "likewise", into: []string{"string_match"}},
 		}},
+		{name: "local_ratelimit", title: "HTTP filter local_ratelimit, also below routes",
+			msg: "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", rows: []row{
+				{path: "stat_prefix", rule: honoured},
+				{path: "status.code", rule: honoured, note: "absent, or below 400: 429"},
+				{path: "token_bucket.max_tokens", rule: honoured},
+				{path: "token_bucket.tokens_per_fill", rule: honoured, note: "absent: 1"},
+				{path: "token_bucket.fill_interval", rule: honoured},
+				{path: "filter_enabled.default_value", rule: honoured, note: "absent: none"},
+				{path: "filter_enabled.runtime_key", rule: honoured, note: runtime},
+				{path: "filter_enforced.default_value", rule: honoured, note: "absent: none"},
+				{path: "filter_enforced.runtime_key", rule: honoured, note: runtime},
+				{path: "request_headers_to_add_when_not_enforced", rule: honoured, into: []string{"header_option"}},
+				{path: "response_headers_to_add", rule: honoured, into: []string{"header_option"}},
+				{path: "local_rate_limit_per_downstream_connection", rule: honoured},
+				{path: "enable_x_ratelimit_headers", rule: honoured},
+				{path: "enable_retry_after_header", rule: honoured},
+				{path: "rate_limited_as_resource_exhausted", rule: honoured},
+				{path: "stage", rule: skipped, note: lonely},
+				{path: "vh_rate_limits", rule: skipped, note: lonely},
+				{path: "always_consume_default_token_bucket", rule: skipped, note: lonely},
+				{path: "max_dynamic_descriptors", rule: skipped, note: lonely},
+				{path: "rate_limits", rule: skipped, note: lonely},
+				{path: "descriptors", rule: refused, note: "give token_bucket, for each route"},
+				{path: "local_cluster_rate_limit", rule: refused, note: "the bucket is not shared with other hosts"},
+			}},
 		{name: "buffer", title: "HTTP filter buffer", msg: "envoy.extensions.filters.http.buffer.v3.Buffer", rows: []row{
 			{path: "max_request_bytes", rule: honoured},
 		}},

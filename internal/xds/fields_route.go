@@ -17,7 +17,7 @@ func routeFields() []section {
 		runtime = "there are no runtime values: default_value counts"
 		hedge   = "one attempt runs at a time"
 		mirror  = "requests are not mirrored"
-		limits  = "only the rate limit filter reads it, which is refused where it is asked for"
+		limits  = "only descriptors of rate limit filters look at it, which are refused"
 		buffer  = "it bounds what is kept for retries and mirroring"
 		meta    = "only filters that are not supported read it"
 	)

@@ -12,6 +12,7 @@ import (
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	headerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	limitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -63,6 +64,8 @@ func filterConfig(a *anypb.Any, path string, f *findings) mesh.FilterConfig {
 		h := headerMutation(m.GetMutations(), join(path, "mutations"), f)
 		h.MostSpecificWins = m.GetMostSpecificHeaderMutationsWins()
 		return h
+	case *limitv3.LocalRateLimit:
+		return localRateLimit(m, false, path, f)
 	case *bufferv3.Buffer:
 		return &mesh.Buffer{Max: m.GetMaxRequestBytes().GetValue()}
 	}
@@ -80,6 +83,8 @@ func routeFilterConfig(a *anypb.Any, path string, f *findings) mesh.FilterConfig
 		return cors(m, path, f)
 	case *headerv3.HeaderMutationPerRoute:
 		return headerMutation(m.GetMutations(), join(path, "mutations"), f)
+	case *limitv3.LocalRateLimit:
+		return localRateLimit(m, true, path, f)
 	case *bufferv3.BufferPerRoute:
 		return &mesh.Buffer{Max: m.GetBuffer().GetMaxRequestBytes().GetValue(), Disabled: m.GetDisabled()}
 	}
