@@ -51,6 +51,8 @@ type exchange struct {
 	named    string
 	steps    []step // of the listener's filters
 	filtered bool   // they have begun
+	// uncounted: it asks about health, and statistics of answers leave it out.
+	uncounted bool
 
 	retry               retrying
 	tryTimeout, tryIdle time.Duration // of one attempt; 0: none
@@ -89,7 +91,7 @@ func (x *exchange) reset() {
 	config := x.c.config
 	x.begun = time.Now()
 	x.retry.count, x.retry.policy = 0, nil
-	x.filtered = false
+	x.filtered, x.uncounted = false, false
 	x.requestTimeout, x.headTimeout, x.idle = config.RequestTimeout, config.RequestHeadersTimeout, config.StreamIdleTimeout
 	x.timeout, x.duration = 0, config.MaxStreamDuration
 	x.activity.Store(0)

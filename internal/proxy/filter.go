@@ -61,6 +61,8 @@ func (p *Proxy) newFilter(h *mesh.HTTPConnectionManager, config mesh.FilterConfi
 		return &mutation{c}
 	case *mesh.LocalRateLimit:
 		return newRateLimit(c, p.stats.extra)
+	case *mesh.HealthCheckFilter:
+		return &healthCheck{c}
 	case *mesh.Buffer:
 		return &buffer{c}
 	}

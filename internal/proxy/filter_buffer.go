@@ -34,7 +34,7 @@ func (s *bufferStep) request(x *exchange) bool {
 	if r.Framing == http1.None || r.Framing == http1.Length && r.Length == 0 {
 		return true
 	}
-	whole := x.collect(s.limit)
+	whole := x.collect(s.limit, true)
 	if x.cause.Load() != running {
 		x.timedOut()
 		return false
@@ -52,8 +52,8 @@ func (s *bufferStep) request(x *exchange) bool {
 	return true
 }
 
-// collect reads the body into memory; false: it is larger than limit, or the exchange was cut.
-func (x *exchange) collect(limit int) bool {
+// collect reads the body, into memory if it is to be kept; false: it is larger than limit, or the exchange was cut.
+func (x *exchange) collect(limit int, keep bool) bool {
 	gone, read := make(chan struct{}), make(chan struct{})
 	x.gone.Store(&gone)
 	x.startSide(func() {
@@ -63,7 +63,9 @@ func (x *exchange) collect(limit int) bool {
 			if !ok {
 				return
 			}
-			x.early = append(x.early, piece...)
+			if keep {
+				x.early = append(x.early, piece...)
+			}
 			if last {
 				return
 			}

@@ -173,7 +173,7 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		target := x.pick()
 		if target == nil {
 			x.cluster.stats.cxNoneHealthy.Add(1)
-			x.cluster.stats.answered(503)
+			x.answered(503)
 			x.reply(503, "no healthy upstream", nil)
 			break
 		}
@@ -200,7 +200,7 @@ func (x *exchange) dropped() bool {
 	case rand.Float32() >= e.Drop:
 		return false
 	}
-	x.cluster.stats.answered(503)
+	x.answered(503)
 	x.reply(503, body, func(h *http1.Header) { h.Set(mark, "true") })
 	return true
 }

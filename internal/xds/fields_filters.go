@@ -16,7 +16,7 @@ var watchers = []string{
 
 // filterSections are the sections of filters, filterOverrideSections those of what routes say of them.
 var (
-	filterSections         = []string{"router", "rbac", "fault", "cors", "header_mutation", "buffer", "local_ratelimit"}
+	filterSections         = []string{"router", "rbac", "fault", "cors", "header_mutation", "buffer", "local_ratelimit", "health_check"}
 	filterOverrideSections = []string{"filter_override", "rbac_route", "fault", "cors_policy", "header_mutation_route", "buffer_route", "local_ratelimit"}
 )
 
@@ -137,6 +137,12 @@ func simpleFilterFields() []section {
 				{path: "descriptors", rule: refused, note: "give token_bucket, for each route"},
 				{path: "local_cluster_rate_limit", rule: refused, note: "the bucket is not shared with other hosts"},
 			}},
+		{name: "health_check", title: "HTTP filter health_check", msg: "envoy.extensions.filters.http.health_check.v3.HealthCheck", rows: []row{
+			{path: "pass_through_mode", rule: honoured},
+			{path: "headers", rule: honoured, into: []string{"header_match"}},
+			{path: "cluster_min_healthy_percentages.value", rule: honoured, note: "parts of a percent do not count, as in Envoy"},
+			{path: "cache_time", rule: refused, note: "answers of upstreams are not kept"},
+		}},
 		{name: "buffer", title: "HTTP filter buffer", msg: "envoy.extensions.filters.http.buffer.v3.Buffer", rows: []row{
 			{path: "max_request_bytes", rule: honoured},
 		}},

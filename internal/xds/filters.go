@@ -12,6 +12,7 @@ import (
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	headerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	healthv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 	limitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
@@ -66,6 +67,8 @@ func filterConfig(a *anypb.Any, path string, f *findings) mesh.FilterConfig {
 		return h
 	case *limitv3.LocalRateLimit:
 		return localRateLimit(m, false, path, f)
+	case *healthv3.HealthCheck:
+		return healthCheckFilter(m, path, f)
 	case *bufferv3.Buffer:
 		return &mesh.Buffer{Max: m.GetMaxRequestBytes().GetValue()}
 	}
