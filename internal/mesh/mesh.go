@@ -206,6 +206,7 @@ type VirtualHost struct {
 	// AttemptCountRequest and AttemptCountResponse put x-envoy-attempt-count on what goes upstream, and on answers.
 	// IsTimeoutRetry tells upstreams by x-envoy-is-timeout-retry why a request is tried again.
 	AttemptCountRequest, AttemptCountResponse, IsTimeoutRetry bool
+	RateLimits                                                []RateLimitRule
 	Filters                                                   FilterOverrides
 }
 
@@ -335,6 +336,9 @@ type RouteAction struct {
 	ClusterNotFoundCode int
 	// Retry is the route's policy, or else its virtual host's; nil: none.
 	Retry *RetryPolicy
+	// RateLimits make descriptors for rate limits; IncludeVHRateLimits: the virtual host's do, too, whatever the filter says.
+	RateLimits          []RateLimitRule
+	IncludeVHRateLimits bool
 	// BufferLimit bounds in bytes what of a request's body is kept for retries.
 	BufferLimit uint32
 }

@@ -9,7 +9,13 @@ import "time"
 type LocalRateLimit struct {
 	StatPrefix string
 	Bucket     *TokenBucket // nil: requests are not bounded
-	// PerConnection: each downstream connection has a bucket of its own, made by the first of such values that it meets.
+	// Descriptors have buckets of their own; AlwaysOwn (default true): Bucket counts their requests, too.
+	Descriptors []DescriptorBucket
+	AlwaysOwn   bool
+	// Stage and VHRateLimits say which rules of routes and virtual hosts make descriptors.
+	Stage        uint32
+	VHRateLimits VHRateLimits
+	// PerConnection: each downstream connection has buckets of its own, made by the first of such values that it meets.
 	PerConnection bool
 	// Enabled is the share of requests that is counted, Enforced that of the bounded ones that is answered. Default: none.
 	Enabled, Enforced Fraction

@@ -17,18 +17,15 @@ func newRateLimit(c *mesh.LocalRateLimit, stats *extras) *rateLimit {
 	return &rateLimit{newLimiter(c, stats)}
 }
 
-// limiter is one setting with its bucket and counters.
+// limiter is one setting with its buckets and counters.
 type limiter struct {
 	config                         *mesh.LocalRateLimit
-	bucket                         *bucket // nil: there is none
+	buckets                        *buckets
 	enabled, ok, limited, enforced *counter
 }
 
 func newLimiter(c *mesh.LocalRateLimit, stats *extras) *limiter {
-	l := &limiter{config: c}
-	if c.Bucket != nil {
-		l.bucket = newBucket(c.Bucket)
-	}
+	l := &limiter{config: c, buckets: newBuckets(c)}
 	of := func(leaf string) *counter { return stats.rateLimit(c.StatPrefix, leaf) }
 	l.enabled, l.ok, l.limited, l.enforced = of("enabled"), of("ok"), of("rate_limited"), of("enforced")
 	return l
@@ -65,7 +62,7 @@ func (f *rateLimit) begin(x *exchange, all overrides) step {
 type rateLimitStep struct {
 	passive
 	*limiter
-	asked *bucket // nil: none was
+	asked *bucket // that decided; nil: none was asked
 }
 
 func (s *rateLimitStep) request(x *exchange) bool {
@@ -74,14 +71,19 @@ func (s *rateLimitStep) request(x *exchange) bool {
 		return true
 	}
 	s.enabled.Add(1)
-	s.asked = s.bucket
+	buckets := s.buckets
 	if c.PerConnection {
-		if x.c.bucket == nil && c.Bucket != nil {
-			x.c.bucket = newBucket(c.Bucket)
+		if x.c.buckets == nil {
+			x.c.buckets = newBuckets(c)
 		}
-		s.asked = x.c.bucket
+		buckets = x.c.buckets
 	}
-	if s.asked == nil || s.asked.take() {
+	var all []mesh.Descriptor
+	if c.Descriptors != nil {
+		all = x.descriptors(c)
+	}
+	var ok bool
+	if s.asked, ok = buckets.take(all); ok {
 		s.ok.Add(1)
 		return true
 	}

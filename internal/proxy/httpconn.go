@@ -32,9 +32,9 @@ type httpConn struct {
 	// legExpired is x's method, bound once.
 	legExpired func() bool
 
-	bucket  *bucket // of rate limits per connection; nil: none was asked for
-	used    bool    // a request has been seen
-	closing bool    // the next answer is the last (Envoy: DrainState::Closing)
+	buckets *buckets // of rate limits per connection; nil: none was asked for
+	used    bool     // a request has been seen
+	closing bool     // the next answer is the last (Envoy: DrainState::Closing)
 
 	// Set from outside, see connection.
 	busy, retired atomic.Bool

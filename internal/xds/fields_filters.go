@@ -75,7 +75,7 @@ func simpleFilterFields() []section {
 	const (
 		trailers = "trailers are not passed on"
 		runtime  = "there are no runtime values: default_value counts"
-		lonely   = "only descriptors look at it, which are refused"
+		lonely   = "descriptors have fixed values"
 	)
 	mutationRows := func(prefix string) []row {
 		return []row{
@@ -129,14 +129,43 @@ func simpleFilterFields() []section {
 				{path: "enable_x_ratelimit_headers", rule: honoured},
 				{path: "enable_retry_after_header", rule: honoured},
 				{path: "rate_limited_as_resource_exhausted", rule: honoured},
-				{path: "stage", rule: skipped, note: lonely},
-				{path: "vh_rate_limits", rule: skipped, note: lonely},
-				{path: "always_consume_default_token_bucket", rule: skipped, note: lonely},
+				{path: "stage", rule: honoured},
+				{path: "vh_rate_limits", rule: honoured},
+				{path: "always_consume_default_token_bucket", rule: honoured},
 				{path: "max_dynamic_descriptors", rule: skipped, note: lonely},
-				{path: "rate_limits", rule: skipped, note: lonely},
-				{path: "descriptors", rule: refused, note: "give token_bucket, for each route"},
+				{path: "rate_limits", rule: refused, note: "give rate_limits of routes and virtual hosts"},
+				{path: "descriptors", rule: honoured, into: []string{"local_descriptor"}},
 				{path: "local_cluster_rate_limit", rule: refused, note: "the bucket is not shared with other hosts"},
 			}},
+		{name: "local_descriptor", title: "Descriptors of local rate limits", msg: "envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor", rows: []row{
+			{path: "entries.key", rule: honoured},
+			{path: "entries.value", rule: honoured, note: "not empty"},
+			{path: "shadow_mode", rule: refused, note: "give filter_enforced of the filter"},
+			{path: "token_bucket.max_tokens", rule: honoured},
+			{path: "token_bucket.tokens_per_fill", rule: honoured, note: "absent: 1"},
+			{path: "token_bucket.fill_interval", rule: honoured},
+		}},
+		{name: "rate_limit", title: "Rules for descriptors", msg: "envoy.config.route.v3.RateLimit", rows: []row{
+			{path: "stage", rule: honoured},
+			{path: "disable_key", rule: honoured, note: "the rule is not looked at"},
+			{path: "limit", rule: refused, note: "give the bucket of the descriptor"},
+			{path: "hits_addend", rule: refused, note: "each request takes one token"},
+			{path: "apply_on_stream_done", rule: refused, note: "requests take their token when they come"},
+			{path: "x_ratelimit_option", rule: refused, note: "give enable_x_ratelimit_headers of the filter"},
+			{path: "actions", rule: honoured, note: "source_cluster, destination_cluster, remote_address, request_headers, generic_key and header_value_match"},
+			{path: "actions.source_cluster{}", rule: honoured},
+			{path: "actions.destination_cluster{}", rule: honoured},
+			{path: "actions.remote_address{}", rule: honoured},
+			{path: "actions.request_headers.header_name", rule: honoured},
+			{path: "actions.request_headers.descriptor_key", rule: honoured},
+			{path: "actions.request_headers.skip_if_absent", rule: honoured},
+			{path: "actions.generic_key.descriptor_key", rule: honoured, note: "absent: generic_key"},
+			{path: "actions.generic_key.descriptor_value", rule: honoured},
+			{path: "actions.header_value_match.descriptor_key", rule: honoured, note: "absent: header_match"},
+			{path: "actions.header_value_match.descriptor_value", rule: honoured},
+			{path: "actions.header_value_match.expect_match", rule: honoured},
+			{path: "actions.header_value_match.headers", rule: honoured, into: []string{"header_match"}},
+		}},
 		{name: "health_check", title: "HTTP filter health_check", msg: "envoy.extensions.filters.http.health_check.v3.HealthCheck", rows: []row{
 			{path: "pass_through_mode", rule: honoured},
 			{path: "headers", rule: honoured, into: []string{"header_match"}},

@@ -17,7 +17,6 @@ func routeFields() []section {
 		runtime = "there are no runtime values: default_value counts"
 		hedge   = "one attempt runs at a time"
 		mirror  = "requests are not mirrored"
-		limits  = "only descriptors of rate limit filters look at it, which are refused"
 		buffer  = "it bounds what is kept for retries and mirroring"
 		meta    = "only filters that are not supported read it"
 	)
@@ -41,7 +40,7 @@ func routeFields() []section {
 			row{path: "domains", rule: honoured},
 			row{path: "routes", rule: honoured, into: []string{"route"}},
 			row{path: "virtual_clusters", rule: skipped, note: "it only shapes statistics"},
-			row{path: "rate_limits", rule: skipped, note: limits},
+			row{path: "rate_limits", rule: honoured, into: []string{"rate_limit"}},
 			row{path: "cors", rule: refused, note: "give typed_per_filter_config"},
 			row{path: "per_request_buffer_limit_bytes", rule: skipped, note: buffer},
 			row{path: "request_body_buffer_limit", rule: skipped, note: buffer},
@@ -154,8 +153,8 @@ func routeFields() []section {
 			{path: "host_rewrite_path_regex.substitution", rule: honoured},
 			{path: "regex_rewrite.pattern", rule: honoured, into: []string{"regex"}},
 			{path: "regex_rewrite.substitution", rule: honoured},
-			{path: "rate_limits", rule: skipped, note: limits},
-			{path: "include_vh_rate_limits", rule: skipped, note: limits},
+			{path: "rate_limits", rule: honoured, into: []string{"rate_limit"}},
+			{path: "include_vh_rate_limits", rule: honoured},
 			{path: "hash_policy", rule: honoured, into: []string{"hash_policy"}},
 			{path: "cors", rule: refused, note: "give typed_per_filter_config"},
 			{path: "early_data_policy", rule: skipped, note: "it is for HTTP/3"},

@@ -3,8 +3,6 @@
 package xds
 
 import (
-	"time"
-
 	limitcommonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	limitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 
@@ -18,7 +16,9 @@ func localRateLimit(p *limitv3.LocalRateLimit, route bool, path string, f *findi
 		Enabled: mesh.Fraction{Denominator: 100}, Enforced: mesh.Fraction{Denominator: 100},
 		ResourceExhausted: p.GetRateLimitedAsResourceExhausted(), RetryAfter: p.GetEnableRetryAfterHeader(),
 		RateLimitHeaders: p.GetEnableXRatelimitHeaders() == limitcommonv3.XRateLimitHeadersRFCVersion_DRAFT_VERSION_03,
-		ResponseHeaders:  headerOps(p.GetResponseHeadersToAdd(), nil, join(path, "response_headers_to_add"), "", f),
+		Descriptors:      descriptorBuckets(p.GetDescriptors(), join(path, "descriptors"), f), AlwaysOwn: boolOr(p.GetAlwaysConsumeDefaultTokenBucket(), true),
+		Stage: p.GetStage(), VHRateLimits: vhRateLimits[p.GetVhRateLimits()],
+		ResponseHeaders: headerOps(p.GetResponseHeadersToAdd(), nil, join(path, "response_headers_to_add"), "", f),
 		RequestHeaders: headerOps(p.GetRequestHeadersToAddWhenNotEnforced(), nil,
 			join(path, "request_headers_to_add_when_not_enforced"), "", f),
 	}
@@ -31,15 +31,15 @@ func localRateLimit(p *limitv3.LocalRateLimit, route bool, path string, f *findi
 	if out.Status = int(p.GetStatus().GetCode()); out.Status < 400 {
 		out.Status = 429
 	}
-	b := p.GetTokenBucket()
-	switch interval := duration(b.GetFillInterval(), 0, join(path, "token_bucket.fill_interval"), f); {
-	case b == nil && route:
+	out.Bucket = tokenBucket(p.GetTokenBucket(), join(path, "token_bucket"), f)
+	if p.GetTokenBucket() == nil && route {
 		f.invalid(join(path, "token_bucket"), "is missing")
-	case b == nil:
-	case interval < 50*time.Millisecond:
-		f.invalid(join(path, "token_bucket.fill_interval"), "must be at least 50ms")
-	default:
-		out.Bucket = &mesh.TokenBucket{Max: b.GetMaxTokens(), PerFill: uint32Or(b.GetTokensPerFill(), 1), Interval: interval}
 	}
 	return out
+}
+
+var vhRateLimits = map[limitcommonv3.VhRateLimitsOptions]mesh.VHRateLimits{
+	limitcommonv3.VhRateLimitsOptions_OVERRIDE: mesh.OverrideVHRateLimits,
+	limitcommonv3.VhRateLimitsOptions_INCLUDE:  mesh.IncludeVHRateLimits,
+	limitcommonv3.VhRateLimitsOptions_IGNORE:   mesh.IgnoreVHRateLimits,
 }

@@ -103,6 +103,7 @@ func (rr *routeReader) virtualHost(p *routev3.VirtualHost, path string) *mesh.Vi
 		AttemptCountRequest:  p.GetIncludeRequestAttemptCount(),
 		AttemptCountResponse: p.GetIncludeAttemptCountInResponse(),
 		IsTimeoutRetry:       p.GetIncludeIsTimeoutRetryHeader(),
+		RateLimits:           rateLimits(p.GetRateLimits(), join(path, "rate_limits"), rr.f),
 		Filters:              filterOverrides(p.GetTypedPerFilterConfig(), join(path, "typed_per_filter_config"), rr.f),
 	}
 	rr.retry = retry(p.GetRetryPolicy(), join(path, "retry_policy"), rr.f)
@@ -160,6 +161,8 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 		HashPolicy:           hashPolicies(p.GetHashPolicy(), join(path, "hash_policy"), rr.f),
 		AutoHostRewrite:      p.GetAutoHostRewrite().GetValue(),
 		AppendXForwardedHost: p.GetAppendXForwardedHost(),
+		RateLimits:           rateLimits(p.GetRateLimits(), join(path, "rate_limits"), rr.f),
+		IncludeVHRateLimits:  p.GetIncludeVhRateLimits().GetValue(), //nolint:staticcheck // deprecated, and still in files
 		BufferLimit:          defaultBufferLimit,
 		ClusterNotFoundCode:  notFoundCodes[p.GetClusterNotFoundResponseCode()],
 	}
