@@ -207,7 +207,9 @@ type VirtualHost struct {
 	// IsTimeoutRetry tells upstreams by x-envoy-is-timeout-retry why a request is tried again.
 	AttemptCountRequest, AttemptCountResponse, IsTimeoutRetry bool
 	RateLimits                                                []RateLimitRule
-	Filters                                                   FilterOverrides
+	// CORS is for the cors filter where no level has an override for it; nil: none.
+	CORS    *CORS
+	Filters FilterOverrides
 }
 
 // Route is one match and one action; exactly one of Forward, Direct, Redirect and Tombstone is set.
@@ -339,6 +341,8 @@ type RouteAction struct {
 	// RateLimits make descriptors for rate limits; IncludeVHRateLimits: the virtual host's do, too, whatever the filter says.
 	RateLimits          []RateLimitRule
 	IncludeVHRateLimits bool
+	// CORS comes before the virtual host's; nil: none.
+	CORS *CORS
 	// BufferLimit bounds in bytes what of a request's body is kept for retries.
 	BufferLimit uint32
 }

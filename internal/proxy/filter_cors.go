@@ -27,6 +27,13 @@ func (f *cors) begin(x *exchange, all overrides) step {
 		}
 	}
 	if s.levels == nil {
+		for _, p := range []*mesh.CORS{x.match.route.Forward.CORS, x.match.host.CORS} {
+			if p != nil {
+				s.levels = append(s.levels, p)
+			}
+		}
+	}
+	if s.levels == nil {
 		return nil
 	}
 	return s

@@ -4,6 +4,7 @@ package xds
 
 import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -23,6 +24,19 @@ func cors(p *corsv3.CorsPolicy, path string, f *findings) *mesh.CORS {
 		}
 	}
 	return out
+}
+
+// oldCORS reads the form that routes had before filters had settings below them; nil: there is none.
+func oldCORS(p *routev3.CorsPolicy, path string, f *findings) *mesh.CORS {
+	if p == nil {
+		return nil
+	}
+	return cors(&corsv3.CorsPolicy{
+		AllowOriginStringMatch: p.GetAllowOriginStringMatch(), AllowMethods: p.GetAllowMethods(), AllowHeaders: p.GetAllowHeaders(),
+		ExposeHeaders: p.GetExposeHeaders(), MaxAge: p.GetMaxAge(), AllowCredentials: p.GetAllowCredentials(),
+		FilterEnabled: p.GetFilterEnabled(), ShadowEnabled: p.GetShadowEnabled(), AllowPrivateNetworkAccess: p.GetAllowPrivateNetworkAccess(),
+		ForwardNotMatchingPreflights: p.GetForwardNotMatchingPreflights(),
+	}, path, f)
 }
 
 func boolIf(v *wrapperspb.BoolValue) *bool {

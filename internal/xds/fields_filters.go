@@ -89,20 +89,8 @@ func simpleFilterFields() []section {
 	}
 	return []section{
 		{name: "cors", title: "HTTP filter cors", msg: "envoy.extensions.filters.http.cors.v3.Cors"},
-		{name: "cors_policy", title: "Filter cors below routes", msg: "envoy.extensions.filters.http.cors.v3.CorsPolicy", rows: []row{
-			{path: "allow_origin_string_match", rule: honoured, into: []string{"string_match"}},
-			{path: "allow_methods", rule: honoured},
-			{path: "allow_headers", rule: honoured},
-			{path: "expose_headers", rule: honoured},
-			{path: "max_age", rule: honoured},
-			{path: "allow_credentials", rule: honoured},
-			{path: "allow_private_network_access", rule: honoured},
-			{path: "forward_not_matching_preflights", rule: honoured, note: "absent: true"},
-			{path: "filter_enabled.default_value", rule: honoured},
-			{path: "filter_enabled.runtime_key", rule: honoured, note: "there are no runtime values: default_value counts"},
-			{path: "shadow_enabled.default_value", rule: honoured},
-			{path: "shadow_enabled.runtime_key", rule: honoured, note: "there are no runtime values: default_value counts"},
-		}},
+		{name: "cors_policy", title: "Filter cors below routes", msg: "envoy.extensions.filters.http.cors.v3.CorsPolicy", rows: corsRows()},
+		{name: "old_cors_policy", title: "cors of routes and virtual hosts", msg: "envoy.config.route.v3.CorsPolicy", rows: corsRows()},
 		{name: "header_mutation", title: "HTTP filter header_mutation", msg: "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
 			rows: append(mutationRows("mutations."), row{path: "most_specific_header_mutations_wins", rule: honoured})},
 		{name: "header_mutation_route", title: "Filter header_mutation below routes",
@@ -179,5 +167,22 @@ func simpleFilterFields() []section {
 			{path: "disabled", rule: honoured},
 			{path: "buffer", rule: honoured, into: []string{"buffer"}},
 		}},
+	}
+}
+
+func corsRows() []row {
+	return []row{
+		{path: "allow_origin_string_match", rule: honoured, into: []string{"string_match"}},
+		{path: "allow_methods", rule: honoured},
+		{path: "allow_headers", rule: honoured},
+		{path: "expose_headers", rule: honoured},
+		{path: "max_age", rule: honoured},
+		{path: "allow_credentials", rule: honoured},
+		{path: "allow_private_network_access", rule: honoured},
+		{path: "forward_not_matching_preflights", rule: honoured, note: "absent: true"},
+		{path: "filter_enabled.default_value", rule: honoured},
+		{path: "filter_enabled.runtime_key", rule: honoured, note: "there are no runtime values: default_value counts"},
+		{path: "shadow_enabled.default_value", rule: honoured},
+		{path: "shadow_enabled.runtime_key", rule: honoured, note: "there are no runtime values: default_value counts"},
 	}
 }

@@ -104,6 +104,7 @@ func (rr *routeReader) virtualHost(p *routev3.VirtualHost, path string) *mesh.Vi
 		AttemptCountResponse: p.GetIncludeAttemptCountInResponse(),
 		IsTimeoutRetry:       p.GetIncludeIsTimeoutRetryHeader(),
 		RateLimits:           rateLimits(p.GetRateLimits(), join(path, "rate_limits"), rr.f),
+		CORS:                 oldCORS(p.GetCors(), join(path, "cors"), rr.f), //nolint:staticcheck // likewise
 		Filters:              filterOverrides(p.GetTypedPerFilterConfig(), join(path, "typed_per_filter_config"), rr.f),
 	}
 	rr.retry = retry(p.GetRetryPolicy(), join(path, "retry_policy"), rr.f)
@@ -162,7 +163,8 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 		AutoHostRewrite:      p.GetAutoHostRewrite().GetValue(),
 		AppendXForwardedHost: p.GetAppendXForwardedHost(),
 		RateLimits:           rateLimits(p.GetRateLimits(), join(path, "rate_limits"), rr.f),
-		IncludeVHRateLimits:  p.GetIncludeVhRateLimits().GetValue(), //nolint:staticcheck // deprecated, and still in files
+		IncludeVHRateLimits:  p.GetIncludeVhRateLimits().GetValue(),          //nolint:staticcheck // deprecated, and still in files
+		CORS:                 oldCORS(p.GetCors(), join(path, "cors"), rr.f), //nolint:staticcheck // deprecated, and still in files
 		BufferLimit:          defaultBufferLimit,
 		ClusterNotFoundCode:  notFoundCodes[p.GetClusterNotFoundResponseCode()],
 	}
