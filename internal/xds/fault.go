@@ -45,7 +45,8 @@ func faultAbort(p *faultv3.FaultAbort) *mesh.FaultAbort {
 	if p == nil {
 		return nil
 	}
-	a := &mesh.FaultAbort{HTTPStatus: int(p.GetHttpStatus()), Body: cmp.Or(p.GetResponseBody(), "fault filter abort"), Percentage: *fraction(p.GetPercentage())}
+	a := &mesh.FaultAbort{HTTPStatus: int(p.GetHttpStatus()), Body: cmp.Or(p.GetResponseBody(), "fault filter abort"),
+		Percentage: *fraction(p.GetPercentage())}
 	if g, ok := p.GetErrorType().(*faultv3.FaultAbort_GrpcStatus); ok {
 		a.GRPCStatus = &g.GrpcStatus
 	}
