@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/leno-mesh/leno/internal/mesh"
 	"github.com/leno-mesh/leno/internal/table"
 )
 
@@ -51,11 +52,25 @@ func (a *Agent) round() bool {
 	}
 	a.mu.Lock()
 	before := a.current
-	next.live = before.live || err == nil
+	next.live = before.live || err == nil && !next.warming()
 	a.current = next
 	a.mu.Unlock()
 	a.report(before, next)
 	return err == nil && len(next.bindErrors) == 0
+}
+
+// warming says that nothing is known yet of a name that a cluster stands on. Envoy, too, is not ready before. Endpoints that a
+// file doesn't have are not waited for.
+func (c *current) warming() bool {
+	for _, sc := range c.config.Scopes {
+		for _, cl := range sc.Clusters {
+			set := c.hosts.Sets[mesh.ClusterID{Scope: sc.Cgroup, Name: cl.Name}]
+			if cl.Endpoints != nil && set != nil && !set.Ready {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // compile replaces next.tables by those for next's configuration and hosts.
