@@ -143,3 +143,42 @@ func TestBindLater(t *testing.T) {
 		t.Errorf("state %s", st)
 	}
 }
+
+// As with Envoy, the agent is not ready before the names in its file have been asked about, whatever the answer.
+func TestReadyAfterNames(t *testing.T) {
+	dns, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dns.Close()
+	port := dns.LocalAddr().(*net.UDPAddr).Port
+	a := start(t, fmt.Sprintf(`
+static_resources:
+  clusters:
+  - name: c
+    type: STRICT_DNS
+    dns_lookup_family: V4_ONLY
+    typed_dns_resolver_config:
+      name: envoy.network.dns_resolver.cares
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
+        resolvers: [{socket_address: {address: 127.0.0.1, port_value: %d}}]
+    load_assignment:
+      cluster_name: c
+      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: nobody.test, port_value: 80}}}}]}]
+`, port))
+	query := make([]byte, 512)
+	n, from, err := dns.ReadFrom(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a round", func() bool { return a.inForce().config != nil })
+	if s := a.state(); s != status.Initializing {
+		t.Errorf("%v while a name is being asked about", s)
+	}
+	query[2], query[3] = query[2]|0x80, 3 // a response: there is no such name (RFC 1035 section 4.1.1)
+	if _, err := dns.WriteTo(query[:n], from); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "ready", func() bool { return a.state() == status.Live })
+}
