@@ -83,7 +83,7 @@ func (c *cluster) connectTCP(attempts uint32) (*host, *net.TCPConn, *gauge) {
 			c.stats.cxNoneHealthy.Add(1)
 			return nil, nil, nil
 		}
-		words := c.connections()
+		words := c.flights[mesh.PriorityDefault].connections()
 		if !take(words, v.config.Breakers.MaxConnections) {
 			c.stats.cxOverflow.Add(1)
 			return nil, nil, nil
