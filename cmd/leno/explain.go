@@ -104,11 +104,14 @@ func printReasons(w io.Writer, reasons []table.Reason) {
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(tw, "LISTENER\tROUTE\tTIER\tWHY")
 	for _, r := range reasons {
-		route := r.Route
+		listener, route := r.Listener, r.Route
+		if r.Chain != "" {
+			listener += " " + r.Chain
+		}
 		if route == "" {
 			route = "-"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", r.Listener, route, r.Tier, r.Why)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", listener, route, r.Tier, r.Why)
 	}
 	tw.Flush()
 }

@@ -64,15 +64,20 @@ func jsonAddress(a netip.AddrPort) (s socketAddress) {
 // listeners answers in the shape of Envoy's admin.v3.Listeners.
 func (s *Server) listeners(w http.ResponseWriter, r *http.Request) {
 	type listenerStatus struct {
-		Name         string        `json:"name"`
-		LocalAddress socketAddress `json:"local_address"`
+		Name         string          `json:"name"`
+		LocalAddress socketAddress   `json:"local_address"`
+		Additional   []socketAddress `json:"additional_local_addresses,omitempty"`
 	}
 	all := []listenerStatus{}
 	cfg, _, _ := s.agent.Current()
 	if cfg != nil {
 		for _, sc := range cfg.Scopes {
 			for _, l := range sc.Listeners {
-				all = append(all, listenerStatus{l.Name, jsonAddress(l.Address)})
+				st := listenerStatus{Name: l.Name, LocalAddress: jsonAddress(l.Address)}
+				for _, a := range l.Additional {
+					st.Additional = append(st.Additional, jsonAddress(a.Address))
+				}
+				all = append(all, st)
 			}
 		}
 	}

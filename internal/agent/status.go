@@ -43,7 +43,7 @@ func listenerStatus(t *table.Tables) []status.Listener {
 	type key struct{ scope, listener string }
 	why := map[key]string{}
 	for _, r := range t.Reasons {
-		if r.Route == "" {
+		if r.Route == "" && r.Chain == "" {
 			why[key{r.Scope, r.Listener}] = r.Why
 		}
 	}

@@ -2,7 +2,10 @@
 
 package mesh
 
-import "sort"
+import (
+	"sort"
+	"strings"
+)
 
 // Cluster returns the cluster of that name, or nil.
 func (s *Scope) Cluster(name string) *Cluster {
@@ -23,6 +26,14 @@ func (s *Scope) RouteConfig(h *HTTPConnectionManager) *RouteConfig {
 		return s.Routes[i]
 	}
 	return nil
+}
+
+// StatName is the listener's name in statistics.
+func (l *Listener) StatName() string {
+	if l.StatPrefix != "" {
+		return l.StatPrefix
+	}
+	return strings.ReplaceAll(l.Address.String(), ":", "_")
 }
 
 // StatName is the cluster's name in statistics.

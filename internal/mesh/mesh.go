@@ -80,43 +80,6 @@ type Problem struct {
 	Message  string // what is wrong and what leno would accept
 }
 
-// Listener is one address that the mesh owns (Envoy: config.listener.v3.Listener).
-// Exactly one of TCP, HTTP and Tombstone is set.
-type Listener struct {
-	Name string
-	// Address may be unspecified (0.0.0.0 or ::), which stands for every local address.
-	// IPv4 is never v4-mapped here.
-	Address netip.AddrPort
-	// V4Compat: an unspecified IPv6 address also takes IPv4 (Envoy: ipv4_compat).
-	V4Compat bool
-	// BindToPort: the agent really listens there, and the listener owns local addresses of the
-	// agent's network namespace only. False: it owns the address in every namespace of its scope.
-	BindToPort bool
-	// StatPrefix replaces the address in statistics; empty: the address is used.
-	StatPrefix string
-
-	TCP       *TCPProxy
-	HTTP      *HTTPConnectionManager
-	Tombstone string // why connects to this address fail
-
-	// Tier is the listener's own wish from metadata.filter_metadata["leno"].tier: "", "proxy" or "socket".
-	Tier string
-}
-
-// TCPProxy is Envoy's envoy.filters.network.tcp_proxy.
-type TCPProxy struct {
-	StatPrefix string
-	// Clusters has one member for `cluster`, several for `weighted_clusters`; weights are 1 to 2^32-1,
-	// their sum fits in 32 bits.
-	Clusters []WeightedCluster
-	// IdleTimeout ends a connection on which no byte moved; 0: never. Envoy's default: 1 h.
-	IdleTimeout time.Duration
-	// IdleTimeoutSet: the file names idle_timeout; then only the proxy tier can honour it.
-	IdleTimeoutSet bool
-	// MaxConnectAttempts is how many hosts are tried for one downstream connection; at least 1.
-	MaxConnectAttempts uint32
-}
-
 // WeightedCluster is one share of a split.
 type WeightedCluster struct {
 	Name   string
@@ -129,6 +92,7 @@ type WeightedCluster struct {
 	HostRewriteLiteral string
 	RequestHeaders     HeaderOps
 	ResponseHeaders    HeaderOps
+	Filters            FilterOverrides
 }
 
 // HTTPConnectionManager is Envoy's filter of that name.
@@ -138,6 +102,8 @@ type HTTPConnectionManager struct {
 	// missing there, every request is answered with 404.
 	RouteConfig *RouteConfig
 	RDS         string
+	// Filters see each request in this order before it is routed, and answers in the reverse one.
+	Filters []HTTPFilter
 
 	// StreamIdleTimeout: 0 never; Envoy's default 5 min. RequestTimeout: 0 (default) never.
 	StreamIdleTimeout     time.Duration
@@ -188,6 +154,7 @@ type RouteConfig struct {
 	VHostHeader string
 	// IgnorePathParametersInPathMatching: paths are compared up to the first ";".
 	IgnorePathParametersInPathMatching bool
+	Filters                            FilterOverrides
 }
 
 // VirtualHost groups routes by the request's authority.
@@ -202,6 +169,10 @@ type VirtualHost struct {
 	// AttemptCountRequest and AttemptCountResponse put x-envoy-attempt-count on what goes upstream, and on answers.
 	// IsTimeoutRetry tells upstreams by x-envoy-is-timeout-retry why a request is tried again.
 	AttemptCountRequest, AttemptCountResponse, IsTimeoutRetry bool
+	RateLimits                                                []RateLimitRule
+	// CORS is for the cors filter where no level has an override for it; nil: none.
+	CORS    *CORS
+	Filters FilterOverrides
 }
 
 // Route is one match and one action; exactly one of Forward, Direct, Redirect and Tombstone is set.
@@ -214,6 +185,7 @@ type Route struct {
 	Tombstone       string // the action is not supported: answer 503 and say why in status
 	RequestHeaders  HeaderOps
 	ResponseHeaders HeaderOps
+	Filters         FilterOverrides
 }
 
 // PathKind says how RouteMatch.Path is compared.
@@ -329,6 +301,11 @@ type RouteAction struct {
 	ClusterNotFoundCode int
 	// Retry is the route's policy, or else its virtual host's; nil: none.
 	Retry *RetryPolicy
+	// RateLimits make descriptors for rate limits; IncludeVHRateLimits: the virtual host's do, too, whatever the filter says.
+	RateLimits          []RateLimitRule
+	IncludeVHRateLimits bool
+	// CORS comes before the virtual host's; nil: none.
+	CORS *CORS
 	// BufferLimit bounds in bytes what of a request's body is kept for retries.
 	BufferLimit uint32
 	// Priority of the requests; default DEFAULT.

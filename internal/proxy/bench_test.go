@@ -32,8 +32,8 @@ func BenchmarkRequest(b *testing.B) {
 	at := l.Addr().(*net.TCPAddr).AddrPort()
 	l.Close()
 	listener := routeTo(at, "blue")
-	listener.HTTP.StreamIdleTimeout = 5 * time.Minute
-	listener.HTTP.RouteConfig.VirtualHosts[0].Routes[0].Forward.Timeout = 15 * time.Second
+	listener.Chains[0].HTTP.StreamIdleTimeout = 5 * time.Minute
+	listener.Chains[0].HTTP.RouteConfig.VirtualHosts[0].Routes[0].Forward.Timeout = 15 * time.Second
 	cfg := &mesh.Config{Scopes: []*mesh.Scope{{Cgroup: "/", Listeners: []*mesh.Listener{listener},
 		Clusters: []*mesh.Cluster{clusterOf("blue", server)}}}}
 	up := upstream.New(upstream.Options{Log: slog.New(slog.DiscardHandler)})

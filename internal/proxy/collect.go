@@ -14,11 +14,17 @@ import (
 func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 	p.stats.mu.Lock()
 	listeners, https, tcps := maps.Clone(p.stats.listeners), maps.Clone(p.stats.https), maps.Clone(p.stats.tcps)
-	clusters := maps.Clone(p.stats.clusters)
+	clusters, proxied := maps.Clone(p.stats.clusters), maps.Clone(p.stats.proxied)
+	limits := maps.Clone(p.stats.limits)
 	p.stats.mu.Unlock()
 	for name, s := range listeners {
 		e := scope{emit, "listener", "envoy.listener_address", name}
 		e.counter("downstream_cx_total", &s.total)
+		e.counter("no_filter_chain_match", &s.noChain)
+		e.counter("downstream_pre_cx_timeout", &s.filterTimeout)
+		e.counter("downstream_listener_filter_remote_close", &s.filterClosed)
+		e.counter("downstream_listener_filter_error", &s.filterError)
+		e.gauge("downstream_pre_cx_active", &s.waiting)
 		e.gauge("downstream_cx_active", &s.active)
 		e.histogram("downstream_cx_length_ms", &s.length)
 	}
@@ -32,11 +38,65 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 		e.counter("downstream_cx_tx_bytes_total", &s.tx)
 		e.counter("downstream_cx_no_route", &s.noRoute)
 		e.counter("idle_timeout", &s.idleTimeout)
+		e.counter("max_downstream_connection_duration", &s.maxDuration)
 	}
 	for name, s := range clusters {
 		collectCluster(scope{emit, "cluster", "envoy.cluster_name", name}, s)
 	}
+	for name, s := range limits {
+		e := scope{emit, "connection_limit", "envoy.connection_limit_prefix", name}
+		e.gauge("active_connections", &s.active)
+		e.counter("limited_connections", &s.limited)
+	}
+	p.stats.collectInspectors(emit)
+	for prefix, s := range proxied {
+		collectProxyProtocol(emit, prefix, s)
+	}
+	p.stats.extra.collect(emit)
 	p.collectMembers(emit)
+}
+
+// collectInspectors emits what the kinds of listener filters count that there have been.
+func (s *stats) collectInspectors(emit func(telemetry.Sample)) {
+	if s.inspects.tls.Load() {
+		for name, c := range map[string]*counter{
+			"tls_found": &s.inspected.tlsFound, "tls_not_found": &s.inspected.tlsNotFound,
+			"sni_found": &s.inspected.sniFound, "sni_not_found": &s.inspected.sniNotFound,
+			"alpn_found": &s.inspected.alpnFound, "alpn_not_found": &s.inspected.alpnNotFound,
+			"client_hello_too_large": &s.inspected.helloTooLarge,
+		} {
+			plain(emit, "tls_inspector."+name, c)
+		}
+	}
+	if s.inspects.http.Load() {
+		for name, c := range map[string]*counter{
+			"http10_found": &s.inspected.http10, "http11_found": &s.inspected.http11, "http2_found": &s.inspected.http2,
+			"http_not_found": &s.inspected.httpNotFound, "read_error": &s.inspected.httpTooLong,
+		} {
+			plain(emit, "http_inspector."+name, c)
+		}
+	}
+}
+
+// collectProxyProtocol emits what listener filters of that prefix count.
+func collectProxyProtocol(emit func(telemetry.Sample), prefix string, p *proxyProtocolStats) {
+	base := "proxy_proto."
+	if prefix != "" {
+		base += prefix + "."
+	}
+	for name, c := range map[string]*counter{
+		base + "not_found_allowed": &p.allowed, base + "not_found_disallowed": &p.refused,
+		base + "versions.v1.found": &p.v1.found, base + "versions.v1.error": &p.v1.errors, base + "versions.v1.disallowed": &p.v1.disallowed,
+		base + "versions.v2.found": &p.v2.found, base + "versions.v2.error": &p.v2.errors, base + "versions.v2.disallowed": &p.v2.disallowed,
+		"downstream_cx_proxy_proto_error": &p.errors,
+	} {
+		plain(emit, name, c)
+	}
+}
+
+// plain emits a counter that has no tag.
+func plain(emit func(telemetry.Sample), name string, c *counter) {
+	emit(telemetry.Sample{Name: name, Base: name, Kind: telemetry.Counter, Value: c.Load()})
 }
 
 func collectHTTP(e scope, s *httpStats) {

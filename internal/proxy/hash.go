@@ -87,7 +87,7 @@ func hashHeader(p *mesh.HashPolicy, r *http1.Request) (uint64, bool) {
 
 // makeCookie gives the client a cookie, the same for all requests of its connection, and returns the value.
 func (x *exchange) makeCookie(c *mesh.HashCookie) string {
-	value := fmt.Sprintf("%016x", xxHash64(x.client().String()+addressOf(x.c.conn.LocalAddr()).String(), 0))
+	value := fmt.Sprintf("%016x", xxHash64(x.client().String()+x.c.to.String(), 0))
 	var b strings.Builder
 	fmt.Fprintf(&b, `%s="%s"`, c.Name, value)
 	if c.TTL > 0 {
@@ -108,7 +108,7 @@ func (x *exchange) makeCookie(c *mesh.HashCookie) string {
 }
 
 // client is where the request comes from.
-func (x *exchange) client() netip.AddrPort { return addressOf(x.c.conn.RemoteAddr()) }
+func (x *exchange) client() netip.AddrPort { return x.c.from }
 
 // addressOf is an end of a TCP connection; IPv4 is never v4-mapped.
 func addressOf(a net.Addr) netip.AddrPort {

@@ -41,7 +41,7 @@ func TestHashMakesCookies(t *testing.T) {
 		{mesh.HashCookie{Name: "c", Make: true}, `c="` + hex + `"; HttpOnly`},
 		{mesh.HashCookie{Name: "c"}, ""},
 	} {
-		x := &exchange{c: &httpConn{conn: conn.(*net.TCPConn), req: http1.Request{Path: "/"}}}
+		x := &exchange{c: &httpConn{from: addressOf(conn.RemoteAddr()), to: addressOf(conn.LocalAddr()), req: http1.Request{Path: "/"}}}
 		x.match.route = &mesh.Route{Forward: &mesh.RouteAction{HashPolicy: []mesh.HashPolicy{{Cookie: &c.cookie}}}}
 		hash, ok := x.hash()
 		var got string

@@ -17,10 +17,12 @@ import (
 // httpConn is a downstream HTTP/1.1 connection. Its goroutine reads requests and writes answers, one exchange at a time.
 type httpConn struct {
 	p      *Proxy
-	v      *version
+	v      *chain
 	config *mesh.HTTPConnectionManager
 	conn   *net.TCPConn
 	remote netip.Addr
+	// from and to are the connection's ends, as listener filters say.
+	from, to netip.AddrPort
 
 	in    *http1.Reader
 	read  deadline
@@ -32,8 +34,9 @@ type httpConn struct {
 	// legExpired is x's method, bound once.
 	legExpired func() bool
 
-	used    bool // a request has been seen
-	closing bool // the next answer is the last (Envoy: DrainState::Closing)
+	buckets *buckets // of rate limits per connection; nil: none was asked for
+	used    bool     // a request has been seen
+	closing bool     // the next answer is the last (Envoy: DrainState::Closing)
 
 	// Set from outside, see connection.
 	busy, retired atomic.Bool
@@ -44,11 +47,8 @@ var (
 	errRetired = errors.New("the listener drains")
 )
 
-func (p *Proxy) serveHTTP(v *version, conn *net.TCPConn) {
-	c := &httpConn{p: p, v: v, config: v.listener.HTTP, conn: conn}
-	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		c.remote = a.AddrPort().Addr().Unmap()
-	}
+func (p *Proxy) serveHTTP(v *chain, conn *net.TCPConn, a *arrival) {
+	c := &httpConn{p: p, v: v, config: v.config.HTTP, conn: conn, remote: a.remote.Addr(), from: a.remote, to: a.local}
 	c.in = http1.NewReader(c)
 	c.read.set, c.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
 	c.out.init(conn, func(n int64) { v.http.cxTx.Add(uint64(n)) })
@@ -126,6 +126,7 @@ func (c *httpConn) one() bool {
 	stats.rqTotal.Add(1)
 	stats.rqActive.Add(1)
 	c.x.serve()
+	c.x.endFilters()
 	stats.rqActive.Add(-1)
 	stats.rqTime.add(c.x.elapsed())
 	if c.x.broken {

@@ -19,12 +19,13 @@ import (
 // version is one listener as configured; a changed configuration makes a new one, and the connections of the old one
 // are drained (Envoy: arch_overview/operations/draining).
 type version struct {
-	scope    string
-	listener *mesh.Listener
-	stats    *listenerStats
-	http     *httpStats // of an HTTP listener
-	tcp      *tcpStats  // of a TCP listener
-	inline   *routeTable
+	scope     string
+	listener  *mesh.Listener
+	stats     *listenerStats
+	chains    chainTree
+	inspected *inspectorStats
+	proxied   map[int]*proxyProtocolStats // by the filter's place
+	rest      *chain                      // the default; nil: there is none
 
 	drainFrom atomic.Int64 // Unix nanoseconds; 0: not draining
 
@@ -44,15 +45,19 @@ type connection interface {
 func (p *Proxy) version(old, next *state, scope string, l *mesh.Listener) *version {
 	v := old.listeners[listenerKey{scope, l.Name}]
 	if v == nil || v.listener != l {
-		v = &version{scope: scope, listener: l, conns: map[connection]bool{}, stats: p.stats.listener(l)}
-		if l.HTTP != nil {
-			v.http = p.stats.http(l.HTTP.StatPrefix)
-		} else {
-			v.tcp = p.stats.tcp(l.TCP.StatPrefix)
+		v = &version{scope: scope, listener: l, conns: map[connection]bool{}, stats: p.stats.listener(l), inspected: &p.stats.inspected}
+		v.proxied = p.stats.see(l)
+		for _, c := range l.Chains {
+			v.chains.add(p.chain(old, next, v, c))
+		}
+		if l.Default != nil {
+			v.rest = p.chain(old, next, v, l.Default)
 		}
 	}
-	if l.HTTP != nil && l.HTTP.RouteConfig != nil {
-		v.inline = next.table(old, l.HTTP.RouteConfig)
+	for _, c := range l.All() {
+		if c.HTTP != nil && c.HTTP.RouteConfig != nil {
+			next.table(old, c.HTTP.RouteConfig) // is of this state, too
+		}
 	}
 	return v
 }
@@ -117,7 +122,9 @@ func (p *Proxy) bind(s *state) []error {
 	want := map[socketKey]*version{}
 	for _, v := range s.listeners {
 		if l := v.listener; l.BindToPort {
-			want[socketKey{v.scope, l.Address, l.V4Compat}] = v
+			for _, a := range l.Addresses() {
+				want[socketKey{v.scope, a.Address, a.V4Compat}] = v
+			}
 		}
 	}
 	for k, so := range p.sockets {
@@ -196,20 +203,53 @@ func (p *Proxy) accept(l net.Listener, current func() *version) {
 }
 
 // connection serves one connection to its end.
-func (p *Proxy) connection(v *version, c *net.TCPConn) {
+func (p *Proxy) connection(v *version, conn *net.TCPConn) {
+	defer conn.Close()
+	a := arrival{local: addressOf(conn.LocalAddr()), remote: addressOf(conn.RemoteAddr()), transport: rawBuffer}
+	a.direct = a.remote
+	if l := v.listener; !l.BindToPort { // the socket is one that a connect was led to
+		if a.local = netip.AddrPortFrom(a.local.Addr(), l.Address.Port()); !l.Address.Addr().IsUnspecified() {
+			a.local = l.Address
+		}
+	}
+	if !v.inspect(conn, &a) {
+		return
+	}
+	c := v.chain(&a)
+	if c == nil {
+		v.stats.noChain.Add(1)
+		return
+	}
 	v.stats.total.Add(1)
 	v.stats.active.Add(1)
 	begun := time.Now()
 	defer func() {
-		c.Close()
+		conn.Close()
 		v.stats.active.Add(-1)
 		v.stats.length.add(time.Since(begun))
 	}()
-	if v.listener.TCP != nil {
-		p.serveTCP(v, c)
-	} else {
-		p.serveHTTP(v, c)
+	ok, leave := c.admit(conn)
+	defer leave()
+	switch {
+	case !ok:
+		c.turnedAway()
+	case c.config.Direct != nil:
+		c.answerDirectly(conn)
+	case c.config.Echo:
+		c.echo(conn)
+	case c.config.TCP != nil:
+		p.serveTCP(c, conn, &a)
+	case c.config.HTTP != nil:
+		p.serveHTTP(c, conn, &a)
 	}
+}
+
+// chain is the one that takes a connection; nil: none does.
+func (v *version) chain(a *arrival) *chain {
+	if c := v.chains.find(a); c != nil {
+		return c
+	}
+	return v.rest
 }
 
 // retire lets the connections of versions drain that next does not have.

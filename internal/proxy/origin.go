@@ -82,8 +82,8 @@ func (c *httpConn) forwardedFor() string {
 	return c.remote.String()
 }
 
-// port is the listener's, which a client of a parked socket has asked for as well.
-func (c *httpConn) port() string { return strconv.Itoa(int(c.v.listener.Address.Port())) }
+// port is the one that the client has asked for.
+func (c *httpConn) port() string { return strconv.Itoa(int(c.to.Port())) }
 
 // addUserAgent tells an upstream who calls: this proxy's node.
 func (x *exchange) addUserAgent() {

@@ -112,9 +112,9 @@ func TestUpdateUnderLoad(t *testing.T) {
 	r, at := newRig(t, time.Minute), freeAddress(t)
 	clusters := []*mesh.Cluster{clusterOf("blue", blue.address), clusterOf("green", green.address)}
 	listener := routeTo(at, "")
-	listener.HTTP.RouteConfig, listener.HTTP.RDS = nil, "r"
+	listener.Chains[0].HTTP.RouteConfig, listener.Chains[0].HTTP.RDS = nil, "r"
 	set := func(to string) {
-		rc := *routeTo(at, to).HTTP.RouteConfig
+		rc := *routeTo(at, to).Chains[0].HTTP.RouteConfig
 		rc.Name = "r"
 		r.update(&mesh.Scope{Listeners: []*mesh.Listener{listener}, Routes: []*mesh.RouteConfig{&rc}, Clusters: clusters})
 	}
@@ -284,7 +284,7 @@ func TestIdleTimeoutWhileTheClientDoesNotRead(t *testing.T) {
 	})
 	r, at := newRig(t, time.Second), freeAddress(t)
 	l := routeTo(at, "blue")
-	l.HTTP.StreamIdleTimeout = 300 * time.Millisecond
+	l.Chains[0].HTTP.StreamIdleTimeout = 300 * time.Millisecond
 	r.update(&mesh.Scope{Listeners: []*mesh.Listener{l}, Clusters: []*mesh.Cluster{clusterOf("blue", s.address)}})
 	c := dial(t, at)
 	c.send(get)
@@ -385,4 +385,47 @@ func TestAddressInUse(t *testing.T) {
 	if errs := r.p.Update(cfg, hosts); errs != nil {
 		t.Fatalf("the next try: %v", errs)
 	}
+}
+
+// A chain that is not supported closes its connections; the others serve.
+func TestRefusedChain(t *testing.T) {
+	s := newServer(t, say("hello"))
+	at := freeAddress(t)
+	r := newRig(t, time.Second)
+	l := routeTo(at, "blue")
+	l.Default = l.Chains[0]
+	l.Chains = []*mesh.FilterChain{{Match: mesh.ChainMatch{SourcePrefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}},
+		Tombstone: "not supported"}}
+	r.update(&mesh.Scope{Listeners: []*mesh.Listener{l}, Clusters: []*mesh.Cluster{clusterOf("blue", s.address)}})
+	c := dial(t, at)
+	c.send(get)
+	c.want(200, "hello")
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}
+	other, err := d.Dial("tcp", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	other.SetDeadline(time.Now().Add(patience))
+	if n, err := other.Read(make([]byte, 1)); err == nil || timedOut(err) {
+		t.Errorf("got %d bytes and %v, want the end", n, err)
+	}
+}
+
+// One version of a listener drains as a whole, also where only one of its chains has changed.
+func TestChangedChainDrainsTheListener(t *testing.T) {
+	at := freeAddress(t)
+	r := newRig(t, 0)
+	kept := &mesh.FilterChain{Echo: true}
+	other := func(body string) *mesh.FilterChain {
+		return &mesh.FilterChain{Match: mesh.ChainMatch{SourcePorts: []uint16{1}}, Direct: &mesh.DirectBytes{Body: []byte(body)}}
+	}
+	r.update(&mesh.Scope{Listeners: []*mesh.Listener{listenerOf(at, kept, other("a"))}})
+	c := dial(t, at)
+	c.send("x")
+	if b, err := c.r.ReadByte(); err != nil || b != 'x' {
+		t.Fatalf("got %q, %v", b, err)
+	}
+	r.update(&mesh.Scope{Listeners: []*mesh.Listener{listenerOf(at, kept, other("b"))}})
+	c.ends()
 }

@@ -84,9 +84,13 @@ func clusterOf(name string, at ...netip.AddrPort) *mesh.Cluster {
 func routeTo(address netip.AddrPort, cluster string) *mesh.Listener {
 	route := &mesh.Route{Match: mesh.RouteMatch{Path: "/", CaseSensitive: true},
 		Forward: &mesh.RouteAction{Clusters: []mesh.WeightedCluster{{Name: cluster, Weight: 1}}, ClusterNotFoundCode: 503}}
-	return &mesh.Listener{Name: "web", Address: address, BindToPort: true, HTTP: &mesh.HTTPConnectionManager{StatPrefix: "web",
+	return listenerOf(address, &mesh.FilterChain{HTTP: &mesh.HTTPConnectionManager{StatPrefix: "web",
 		MaxRequestHeadersKiB: 60, MaxHeadersCount: 100, GenerateRequestID: true, ServerName: "envoy", DelayedCloseTimeout: time.Second,
-		RouteConfig: &mesh.RouteConfig{VirtualHosts: []*mesh.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: []*mesh.Route{route}}}}}}
+		RouteConfig: &mesh.RouteConfig{VirtualHosts: []*mesh.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: []*mesh.Route{route}}}}}})
+}
+
+func listenerOf(address netip.AddrPort, chains ...*mesh.FilterChain) *mesh.Listener {
+	return &mesh.Listener{Name: "web", Address: address, BindToPort: true, Chains: chains}
 }
 
 // freeAddress is one that nobody listens on just now.

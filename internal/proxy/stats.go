@@ -4,7 +4,6 @@ package proxy
 
 import (
 	"math/bits"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,11 +20,39 @@ type stats struct {
 	https     map[string]*httpStats
 	tcps      map[string]*tcpStats
 	clusters  map[string]*clusterStats
+	proxied   map[string]*proxyProtocolStats
+	limits    map[string]*connectionLimitStats
+	extra     *extras
+	inspected inspectorStats
+	inspects  inspects
+}
+
+// inspects says which kinds of listener filters there have been: others have no statistics.
+type inspects struct{ tls, http atomic.Bool }
+
+// see makes the statistics of a listener's filters.
+func (s *stats) see(l *mesh.Listener) map[int]*proxyProtocolStats {
+	var proxied map[int]*proxyProtocolStats
+	for i, f := range l.Filters {
+		switch {
+		case f.TLS != nil:
+			s.inspects.tls.Store(true)
+		case f.HTTP:
+			s.inspects.http.Store(true)
+		case f.Proxy != nil:
+			if proxied == nil {
+				proxied = map[int]*proxyProtocolStats{}
+			}
+			proxied[i] = named(&s.mu, s.proxied, f.Proxy.StatPrefix)
+		}
+	}
+	return proxied
 }
 
 func (s *stats) init() {
 	*s = stats{listeners: map[string]*listenerStats{}, https: map[string]*httpStats{}, tcps: map[string]*tcpStats{},
-		clusters: map[string]*clusterStats{}}
+		clusters: map[string]*clusterStats{}, proxied: map[string]*proxyProtocolStats{},
+		limits: map[string]*connectionLimitStats{}, extra: &extras{}}
 }
 
 func named[T any](mu *sync.Mutex, m map[string]*T, name string) *T {
@@ -40,16 +67,13 @@ func named[T any](mu *sync.Mutex, m map[string]*T, name string) *T {
 }
 
 func (s *stats) listener(l *mesh.Listener) *listenerStats {
-	name := l.StatPrefix
-	if name == "" {
-		name = strings.ReplaceAll(l.Address.String(), ":", "_")
-	}
-	return named(&s.mu, s.listeners, name)
+	return named(&s.mu, s.listeners, l.StatName())
 }
 
-func (s *stats) http(prefix string) *httpStats  { return named(&s.mu, s.https, prefix) }
-func (s *stats) tcp(prefix string) *tcpStats    { return named(&s.mu, s.tcps, prefix) }
-func (s *stats) cluster(n string) *clusterStats { return named(&s.mu, s.clusters, n) }
+func (s *stats) http(prefix string) *httpStats             { return named(&s.mu, s.https, prefix) }
+func (s *stats) tcp(prefix string) *tcpStats               { return named(&s.mu, s.tcps, prefix) }
+func (s *stats) limit(prefix string) *connectionLimitStats { return named(&s.mu, s.limits, prefix) }
+func (s *stats) cluster(n string) *clusterStats            { return named(&s.mu, s.clusters, n) }
 
 type (
 	counter = atomic.Uint64
@@ -81,9 +105,16 @@ func (c *classes) add(status int) {
 var classNames = [...]string{1: "1xx", "2xx", "3xx", "4xx", "5xx"}
 
 type listenerStats struct {
-	total  counter
-	active gauge
-	length histogram
+	total, noChain                           counter
+	filterTimeout, filterClosed, filterError counter
+	active, waiting                          gauge
+	length                                   histogram
+}
+
+// inspectorStats are of the listener filters of one kind, whatever the listener.
+type inspectorStats struct {
+	tlsFound, tlsNotFound, sniFound, sniNotFound, alpnFound, alpnNotFound, helloTooLarge counter
+	http10, http11, http2, httpNotFound, httpTooLong                                     counter
 }
 
 type httpStats struct {
@@ -98,7 +129,7 @@ type httpStats struct {
 }
 
 type tcpStats struct {
-	total, rx, tx, noRoute, idleTimeout counter
+	total, rx, tx, noRoute, idleTimeout, maxDuration counter
 }
 
 type clusterStats struct {

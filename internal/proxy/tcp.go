@@ -5,6 +5,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
@@ -17,7 +18,7 @@ import (
 
 // tcpConn is one connection of a tcp_proxy listener and the one to its endpoint.
 type tcpConn struct {
-	v        *version
+	v        *chain
 	client   *net.TCPConn
 	upstream atomic.Pointer[net.TCPConn]
 	ended    atomic.Bool
@@ -35,22 +36,40 @@ func (c *tcpConn) cut() {
 	}
 }
 
+// outlived ends a connection that has become too old.
+func (c *tcpConn) outlived() {
+	c.v.tcp.maxDuration.Add(1)
+	_ = c.client.SetLinger(-1) // an orderly end; errors mean that it has ended already
+	if u := c.upstream.Load(); u != nil {
+		_ = u.SetLinger(-1)
+	}
+	c.cut()
+}
+
 // serveTCP connects a client to an endpoint and copies both ways (Envoy: tcp_proxy.cc).
-func (p *Proxy) serveTCP(v *version, client *net.TCPConn) {
+func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 	c := &tcpConn{v: v, client: client}
 	v.add(c)
 	defer v.remove(c)
 	v.tcp.total.Add(1)
+	if d := v.config.TCP.MaxDuration; d > 0 {
+		d += time.Duration(rand.Float64() * v.config.TCP.MaxDurationJitter / 100 * float64(d))
+		defer time.AfterFunc(d, c.outlived).Stop()
+	}
 	// If the agent dies, nobody must take that for the end of the data.
 	_ = client.SetLinger(0)
-	name := share(v.listener.TCP.Clusters).Name
+	name := share(v.config.TCP.Clusters).Name
 	cl := p.state.Load().clusters[mesh.ClusterID{Scope: v.scope, Name: name}]
 	if cl == nil {
 		v.tcp.noRoute.Add(1)
 		_ = client.SetLinger(-1)
 		return
 	}
-	h, up, words := cl.connectTCP(v.listener.TCP.MaxConnectAttempts)
+	var want selection
+	if v.config.TCP.HashSourceIP {
+		want = selection{hash: xxHash64(a.remote.Addr().String(), 0), hashed: true}
+	}
+	h, up, words := cl.connectTCP(v.config.TCP.MaxConnectAttempts, want)
 	if up == nil {
 		_ = client.SetLinger(-1)
 		return
@@ -75,10 +94,10 @@ func (p *Proxy) serveTCP(v *version, client *net.TCPConn) {
 }
 
 // connectTCP tries hosts until one takes the connection; nil: none did.
-func (c *cluster) connectTCP(attempts uint32) (*host, *net.TCPConn, *gauge) {
+func (c *cluster) connectTCP(attempts uint32, want selection) (*host, *net.TCPConn, *gauge) {
 	for range attempts {
 		v := c.view.Load()
-		target := v.balancer.pick(selection{})
+		target := v.balancer.pick(want)
 		if target == nil {
 			c.stats.cxNoneHealthy.Add(1)
 			return nil, nil, nil
@@ -99,7 +118,7 @@ func (c *cluster) connectTCP(attempts uint32) (*host, *net.TCPConn, *gauge) {
 
 // relay copies until both directions have ended, one of them is broken, or nothing has moved for idle_timeout.
 func (c *tcpConn) relay(cl *cluster, h *host, up *net.TCPConn) {
-	r := &relay{idle: c.v.listener.TCP.IdleTimeout, a: c.client, b: up}
+	r := &relay{idle: c.v.config.TCP.IdleTimeout, a: c.client, b: up}
 	r.touch()
 	var done sync.WaitGroup
 	done.Go(func() {

@@ -112,22 +112,35 @@ func (c *compiler) scope(sc *mesh.Scope) {
 	id := c.scopes.of(sc.Cgroup)
 	c.next.Scopes = append(c.next.Scopes, &Scope{ID: id, Cgroup: sc.Cgroup})
 	for _, l := range sc.Listeners {
-		c.listener(sc, id, l)
+		c.reason(sc, l, "", c.listener(sc, id, l))
+		for _, a := range l.Additional {
+			at := *l // a row of its own, which counts as the listener
+			at.Address, at.V4Compat, at.StatPrefix = a.Address, a.V4Compat, l.StatName()
+			c.reason(sc, l, "at "+a.Address.String(), c.listener(sc, id, &at))
+		}
 	}
 }
 
-func (c *compiler) listener(sc *mesh.Scope, scope uint32, l *mesh.Listener) {
+// reason explains where a listener is carried at one of its addresses.
+func (c *compiler) reason(sc *mesh.Scope, l *mesh.Listener, at string, ch choice) {
+	c.next.Reasons = append(c.next.Reasons, Reason{Scope: sc.Cgroup, Listener: l.Name, Chain: at, Tier: ch.tier, Why: ch.why})
+	if at == "" {
+		c.chains(sc, l, ch.tier)
+	}
+}
+
+// listener makes the row of one address.
+func (c *compiler) listener(sc *mesh.Scope, scope uint32, l *mesh.Listener) choice {
 	ch := c.choose(sc, l)
 	row := &Listener{
 		ID:   c.listeners.of(listenerKey{sc.Cgroup, l.Address, l.BindToPort}),
 		Name: l.Name, Scope: scope, Address: l.Address, Bound: l.BindToPort, V4Compat: l.V4Compat,
 		Tier: ch.tier, Tombstone: ch.tombstone, StatPrefix: l.StatPrefix,
 	}
-	if l.TCP != nil {
-		row.TCPStatPrefix = l.TCP.StatPrefix
-	}
 	if ch.tier == TierSocket && ch.tombstone == "" {
-		for _, w := range l.TCP.Clusters {
+		only, _ := onlyChain(l)
+		row.TCPStatPrefix = only.TCP.StatPrefix
+		for _, w := range only.TCP.Clusters {
 			if cl := c.cluster(sc, w.Name); cl != nil {
 				row.Shares = append(row.Shares, Share{Cluster: cl.ID, Weight: w.Weight})
 			}
@@ -137,19 +150,15 @@ func (c *compiler) listener(sc *mesh.Scope, scope uint32, l *mesh.Listener) {
 		row = old
 	}
 	c.next.Listeners = append(c.next.Listeners, row)
-	c.next.Reasons = append(c.next.Reasons, Reason{Scope: sc.Cgroup, Listener: l.Name, Tier: ch.tier, Why: ch.why})
-	c.routes(sc, l)
 	if c.in.Mode == ModeSocket && ch.tier != TierSocket {
 		c.refused = append(c.refused, fmt.Errorf("--tier=socket: listener %s: %s", l.Name, ch.why))
 	}
+	return ch
 }
 
-// routes explains each route of an HTTP listener.
-func (c *compiler) routes(sc *mesh.Scope, l *mesh.Listener) {
-	if l.HTTP == nil {
-		return
-	}
-	rc := sc.RouteConfig(l.HTTP)
+// routes explains each route of a connection manager.
+func (c *compiler) routes(sc *mesh.Scope, l *mesh.Listener, chain string, h *mesh.HTTPConnectionManager) {
+	rc := sc.RouteConfig(h)
 	if rc == nil {
 		return
 	}
@@ -163,7 +172,7 @@ func (c *compiler) routes(sc *mesh.Scope, l *mesh.Listener) {
 			if r.Tombstone != "" {
 				why = "answered with 503: " + r.Tombstone
 			}
-			c.next.Reasons = append(c.next.Reasons, Reason{Scope: sc.Cgroup, Listener: l.Name, Route: name, Tier: TierProxy, Why: why})
+			c.next.Reasons = append(c.next.Reasons, Reason{Scope: sc.Cgroup, Listener: l.Name, Chain: chain, Route: name, Tier: TierProxy, Why: why})
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 func tcp(name, addr string, clusters ...mesh.WeightedCluster) *mesh.Listener {
 	return &mesh.Listener{Name: name, Address: netip.MustParseAddrPort(addr), BindToPort: true,
-		TCP: &mesh.TCPProxy{Clusters: clusters, MaxConnectAttempts: 1}}
+		Chains: []*mesh.FilterChain{{TCP: &mesh.TCPProxy{Clusters: clusters, MaxConnectAttempts: 1}}}}
 }
 
 func to(name string, weight uint32) mesh.WeightedCluster {
@@ -84,8 +84,8 @@ func TestTiers(t *testing.T) {
 		why    string
 	}{
 		{"plain", func(*mesh.Listener, *mesh.Cluster, *mesh.HostSet) {}, TierSocket, "placed at connect()"},
-		{"idle_timeout", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) { l.TCP.IdleTimeoutSet = true }, TierProxy, "idle_timeout"},
-		{"attempts", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) { l.TCP.MaxConnectAttempts = 2 }, TierProxy, "max_connect_attempts"},
+		{"idle_timeout", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) { l.Chains[0].TCP.IdleTimeoutSet = true }, TierProxy, "idle_timeout"},
+		{"attempts", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) { l.Chains[0].TCP.MaxConnectAttempts = 2 }, TierProxy, "max_connect_attempts"},
 		{"wish", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) { l.Tier = "proxy" }, TierProxy, "metadata"},
 		{"least request, equal", func(_ *mesh.Listener, c *mesh.Cluster, _ *mesh.HostSet) { c.Policy = mesh.LeastRequest }, TierSocket, "placed"},
 		{"least request, unequal", func(_ *mesh.Listener, c *mesh.Cluster, h *mesh.HostSet) {
@@ -95,6 +95,25 @@ func TestTiers(t *testing.T) {
 			c.Policy, h.All[0].Weight = mesh.Random, 2
 		}, TierSocket, "placed"},
 		{"ring too long", func(_ *mesh.Listener, _ *mesh.Cluster, h *mesh.HostSet) { h.All[0].Weight = 5000 }, TierProxy, "5001 slots"},
+		{"a chain for its address", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) {
+			l.Default = l.Chains[0]
+			l.Chains = []*mesh.FilterChain{{Match: mesh.ChainMatch{DestinationPort: 81}, Tombstone: "x"}}
+		}, TierSocket, "placed"},
+		{"a chain for another port", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) {
+			l.Chains[0].Match.DestinationPort = 81
+		}, TierProxy, "no filter chain takes"},
+		{"chains by source", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) {
+			l.Chains[0].Match.SourcePorts = []uint16{7}
+		}, TierProxy, "filter_chain_match"},
+		{"any address", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) {
+			l.Address = netip.MustParseAddrPort("0.0.0.0:80")
+			l.Chains[0].Match.DestinationPort = 80
+		}, TierProxy, "unspecified"},
+		{"the longest range", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) {
+			l.Chains[0].Match.Prefixes = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			l.Chains = append(l.Chains, &mesh.FilterChain{Match: mesh.ChainMatch{
+				Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, HTTP: &mesh.HTTPConnectionManager{}})
+		}, TierProxy, "http_connection_manager"},
 		{"other family", func(_ *mesh.Listener, _ *mesh.Cluster, h *mesh.HostSet) {
 			for i := range h.All {
 				h.All[i].Address = netip.AddrPortFrom(netip.MustParseAddr("fd00::1"), uint16(i+1))
@@ -112,6 +131,24 @@ func TestTiers(t *testing.T) {
 				t.Errorf("reason %q does not say %q", why, tc.why)
 			}
 		})
+	}
+}
+
+func TestReasonsNameEveryChain(t *testing.T) {
+	l := tcp("l", "127.0.0.1:80", to("c", 1))
+	l.Chains[0].Name, l.Chains[0].Match.DestinationPort = "first", 80
+	l.Chains = append(l.Chains, &mesh.FilterChain{Match: mesh.ChainMatch{DestinationPort: 81}, Tombstone: "TLS"})
+	l.Default = &mesh.FilterChain{HTTP: &mesh.HTTPConnectionManager{RouteConfig: &mesh.RouteConfig{}}}
+	tables := compile(t, nil, world([]*mesh.Listener{l}, []*mesh.Cluster{cluster("c", mesh.RoundRobin)}, nil))
+	var got []string
+	for _, r := range tables.Reasons {
+		got = append(got, r.Chain+"|"+r.Why)
+	}
+	want := []string{"|a TCP listener whose clusters the kernel balances exactly: placed at connect()",
+		"first|tcp_proxy: each connection is placed as a whole", "filter_chains[1]|its connections are closed: TLS",
+		"default_filter_chain|no connection to the listener's address is for it"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s", strings.Join(got, "\n"))
 	}
 }
 
@@ -134,9 +171,9 @@ func TestRingFollowsEnvoysSchedule(t *testing.T) {
 
 func TestSocketModeNamesAllThatDoesNotFit(t *testing.T) {
 	http := &mesh.Listener{Name: "web", Address: netip.MustParseAddrPort("127.0.0.1:81"),
-		HTTP: &mesh.HTTPConnectionManager{RouteConfig: &mesh.RouteConfig{}}}
+		Chains: []*mesh.FilterChain{{HTTP: &mesh.HTTPConnectionManager{RouteConfig: &mesh.RouteConfig{}}}}}
 	idle := tcp("idle", "127.0.0.1:82", to("c", 1))
-	idle.TCP.IdleTimeoutSet = true
+	idle.Chains[0].TCP.IdleTimeoutSet = true
 	in := world([]*mesh.Listener{http, idle}, []*mesh.Cluster{cluster("c", mesh.RoundRobin)}, nil)
 	in.Mode = ModeSocket
 	_, err := Compile(nil, in)
@@ -147,7 +184,7 @@ func TestSocketModeNamesAllThatDoesNotFit(t *testing.T) {
 
 func TestWishThatCannotBeHonouredIsATombstone(t *testing.T) {
 	l := tcp("l", "127.0.0.1:80", to("c", 1))
-	l.Tier, l.TCP.IdleTimeoutSet = "socket", true
+	l.Tier, l.Chains[0].TCP.IdleTimeoutSet = "socket", true
 	tables := compile(t, nil, world([]*mesh.Listener{l}, []*mesh.Cluster{cluster("c", mesh.RoundRobin)}, nil))
 	if tables.Listeners[0].Tombstone == "" {
 		t.Error("a listener that insists on the socket tier and does not fit must refuse")

@@ -103,11 +103,12 @@ type Slot struct {
 	Address  netip.AddrPort
 }
 
-// Reason says where a listener or route is carried and why.
+// Reason says where a listener, one of its filter chains or a route is carried and why.
 type Reason struct {
 	Scope    string `json:"scope"`
 	Listener string `json:"listener"`
-	Route    string `json:"route,omitempty"` // empty: the listener as a whole
+	Chain    string `json:"filter_chain,omitempty"` // or "at" one of the additional addresses; empty: the listener
+	Route    string `json:"route,omitempty"`        // empty: the listener or chain as a whole
 	Tier     Tier   `json:"tier"`
 	Why      string `json:"why"` // a sentence in words
 }

@@ -47,17 +47,32 @@ func (c *compiler) choose(sc *mesh.Scope, l *mesh.Listener) choice {
 
 // whyProxy says in words what the socket tier cannot do exactly for this listener; empty: it can do all.
 func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
-	switch t := l.TCP; {
-	case l.HTTP != nil:
+	only, why := onlyChain(l)
+	if len(l.Filters) > 0 {
+		return "listener_filters look at the first bytes, in the agent"
+	}
+	if only == nil {
+		return why
+	}
+	switch t := only.TCP; {
+	case only.Tombstone != "":
+		return "the filter chain of its address is refused: the agent closes its connections"
+	case len(only.Limits) > 0:
+		return "connection_limit: connections are counted in the agent"
+	case only.Direct != nil || only.Echo:
+		return "direct_response, echo: the agent answers"
+	case only.HTTP != nil:
 		return "http_connection_manager: each request is decided on its own, in the agent"
 	case t.IdleTimeoutSet:
 		return "tcp_proxy.idle_timeout is set: only the agent sees when a connection is idle"
+	case t.MaxDuration > 0:
+		return "tcp_proxy.max_downstream_connection_duration is set: only the agent can end a connection by its age"
 	case t.MaxConnectAttempts > 1:
 		return fmt.Sprintf("tcp_proxy.max_connect_attempts is %d: only the agent can try another host", t.MaxConnectAttempts)
 	case len(t.Clusters) > maxShares:
 		return fmt.Sprintf("%d weighted clusters: the kernel holds %d", len(t.Clusters), maxShares)
 	}
-	for _, w := range l.TCP.Clusters {
+	for _, w := range only.TCP.Clusters {
 		m := sc.Cluster(w.Name)
 		if m == nil || m.Tombstone != "" {
 			continue // its share is refused, in any tier

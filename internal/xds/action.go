@@ -15,23 +15,29 @@ import (
 func (rr *routeReader) direct(p *routev3.DirectResponseAction, path string) *mesh.DirectResponse {
 	d := &mesh.DirectResponse{Status: int(p.GetStatus())}
 	sub := join(path, "body")
-	switch s := p.GetBody().GetSpecifier().(type) {
-	case *corev3.DataSource_InlineString:
-		d.Body = []byte(s.InlineString)
-	case *corev3.DataSource_InlineBytes:
-		d.Body = s.InlineBytes
-	case *corev3.DataSource_Filename:
-		data, err := readRegular(s.Filename)
-		if err != nil {
-			rr.f.invalid(join(sub, "filename"), "%s %v", s.Filename, err)
-		}
-		d.Body = data
-	}
+	d.Body = dataSource(p.GetBody(), sub, rr.f)
 	if uint64(len(d.Body)) > uint64(rr.maxBody) {
 		rr.f.invalid(sub, "has %d bytes and may have %d; raise max_direct_response_body_size_bytes of the route configuration",
 			len(d.Body), rr.maxBody)
 	}
 	return d
+}
+
+// dataSource reads bytes; what it does not read is refused by the table.
+func dataSource(p *corev3.DataSource, path string, f *findings) []byte {
+	switch s := p.GetSpecifier().(type) {
+	case *corev3.DataSource_InlineString:
+		return []byte(s.InlineString)
+	case *corev3.DataSource_InlineBytes:
+		return s.InlineBytes
+	case *corev3.DataSource_Filename:
+		data, err := readRegular(s.Filename)
+		if err != nil {
+			f.invalid(join(path, "filename"), "%s %v", s.Filename, err)
+		}
+		return data
+	}
+	return nil
 }
 
 var redirectCodes = map[routev3.RedirectAction_RedirectResponseCode]int{

@@ -5,6 +5,7 @@ package xds
 import (
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	"go.yaml.in/yaml/v3"
+	"slices"
 
 	"github.com/leno-mesh/leno/internal/mesh"
 )
@@ -73,7 +74,7 @@ func (b *bootstrap) read(r *reader, root *yaml.Node, o Options) {
 func (b *bootstrap) needNode(f *findings) {
 	dynamic := b.lds != nil || b.cds != nil
 	for _, l := range b.listeners {
-		dynamic = dynamic || l.rds.path != ""
+		dynamic = dynamic || slices.ContainsFunc(l.rds, func(r routeSource) bool { return r.from.path != "" })
 	}
 	for _, c := range b.clusters {
 		dynamic = dynamic || c.eds.path != ""
@@ -116,8 +117,8 @@ func checkListener(l *listenerResource, others []*listenerResource, cluster func
 	for _, o := range others {
 		if o.listener.Name == l.listener.Name && l.listener.Name != "" {
 			f.refused("name", "%q is the name of another listener", l.listener.Name)
-		} else if sameAddress(o.listener.Address, l.listener.Address) {
-			f.invalid("address", "%s is the address of listener %q", l.listener.Address, o.listener.Name)
+		} else if a := sameAddress(o.listener, l.listener); a.IsValid() {
+			f.invalid("address", "%s is the address of listener %q", a, o.listener.Name)
 		}
 	}
 	for _, ref := range l.refs {

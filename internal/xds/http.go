@@ -7,14 +7,13 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"github.com/leno-mesh/leno/internal/mesh"
 )
 
-// http reads an HTTP connection manager into out.
-func (r *reader) http(p *hcmv3.HttpConnectionManager, path string, out *listenerResource, f *findings) {
+// http reads an HTTP connection manager; what it refers to goes into out.
+func (r *reader) http(p *hcmv3.HttpConnectionManager, path string, out *listenerResource, f *findings) *mesh.HTTPConnectionManager {
 	in := func(field string) string { return join(path, field) }
 	common := p.GetCommonHttpProtocolOptions()
 	h := &mesh.HTTPConnectionManager{
@@ -45,23 +44,24 @@ func (r *reader) http(p *hcmv3.HttpConnectionManager, path string, out *listener
 		h.ServerName = "envoy"
 	}
 	httpValues(p, path, f)
-	httpFilters(p.GetHttpFilters(), in("http_filters"), f)
+	h.Filters = httpFilters(p.GetHttpFilters(), in("http_filters"), f)
 	switch {
 	case p.GetRouteConfig() != nil:
 		rc := routeConfig(p.GetRouteConfig(), in("route_config"), f)
 		h.RouteConfig = rc.config
 		if boolOr(p.GetRouteConfig().GetValidateClusters(), true) {
-			out.refs = rc.refs
+			out.refs = append(out.refs, rc.refs...)
 		}
 	case p.GetRds() != nil:
 		h.RDS = p.GetRds().GetRouteConfigName()
-		out.rdsPath = in("rds.config_source")
-		out.rds = configSource(p.GetRds().GetConfigSource(), out.rdsPath, f)
+		source := routeSource{path: in("rds.config_source"), name: h.RDS}
+		source.from = configSource(p.GetRds().GetConfigSource(), source.path, f)
+		out.rds = append(out.rds, source)
 		if h.RDS == "" {
 			f.refused(in("rds.route_config_name"), "is empty; name the route configuration")
 		}
 	}
-	out.listener.HTTP = h
+	return h
 }
 
 // httpValues refuses values, where the table accepts the field.
@@ -76,28 +76,6 @@ func httpValues(p *hcmv3.HttpConnectionManager, path string, f *findings) {
 	}
 	if a := p.GetCommonHttpProtocolOptions().GetHeadersWithUnderscoresAction(); a != corev3.HttpProtocolOptions_ALLOW {
 		f.refused(join(path, "common_http_protocol_options.headers_with_underscores_action"), "%s is not supported: leno accepts ALLOW", a)
-	}
-}
-
-// httpFilters checks that the filters come down to the router.
-func httpFilters(list []*hcmv3.HttpFilter, path string, f *findings) {
-	if len(list) == 0 {
-		f.refused(path, "is empty: the last filter must be envoy.filters.http.router")
-		return
-	}
-	for i, flt := range list {
-		_, router := unpack(flt.GetTypedConfig()).(*routerv3.Router)
-		last := i == len(list)-1
-		switch sub := at(path, i); {
-		case flt.GetConfigDiscovery() != nil:
-			// refused by the table
-		case flt.GetTypedConfig() == nil:
-			f.invalid(sub, "typed_config is missing")
-		case router && !last:
-			f.invalid(sub, "terminal filter %s must be the last", flt.GetName())
-		case !router && last && !f.hasBelow(mesh.Refused, sub):
-			f.invalid(sub, "the last filter must be envoy.filters.http.router")
-		}
 	}
 }
 

@@ -6,12 +6,9 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -20,10 +17,16 @@ import (
 // listenerResource is one decoded listener. Immutable.
 type listenerResource struct {
 	listener *mesh.Listener
-	rds      fileSource // of listener.HTTP.RDS
-	rdsPath  string     // proto path of the config source
+	rds      []routeSource
 	// refs are the clusters that its inline routes name and that must exist when it is added.
 	refs []clusterRef
+}
+
+// routeSource is where a chain's route configuration comes from.
+type routeSource struct {
+	from fileSource
+	path string // proto path of the config source
+	name string // of the route configuration
 }
 
 // clusterRef is a place that names a cluster.
@@ -47,18 +50,36 @@ func (r *reader) listener(n *yaml.Node) (*listenerResource, *findings) {
 		StatPrefix: p.GetStatPrefix(),
 		Tier:       tier(p.GetMetadata(), "metadata", f),
 	}
+	for i, a := range p.GetAdditionalAddresses() {
+		path := join(at("additional_addresses", i), "address")
+		if a.GetAddress() == nil {
+			f.invalid(path, "is missing")
+			continue
+		}
+		if !l.BindToPort {
+			f.refused(path, "is not supported where bind_to_port is false: give a listener per address")
+		}
+		next := mesh.ListenAddress{Address: bindAddress(a.GetAddress(), path, f), V4Compat: a.GetAddress().GetSocketAddress().GetIpv4Compat()}
+		if slices.ContainsFunc(l.Addresses(), func(x mesh.ListenAddress) bool { return x.Address.IsValid() && x.Address == next.Address }) {
+			f.refused(path, "%s is given twice", next.Address)
+		}
+		l.Additional = append(l.Additional, next)
+	}
 	if l.Name == "" && l.Address.IsValid() {
 		l.Name = l.Address.String() // Envoy makes up a random name
 	}
 	out.listener = l
-	f.unit("", func(reason string) { l.TCP, l.HTTP, l.Tombstone = nil, nil, reason })
+	f.unit("", func(reason string) { entomb(l, reason) })
+	listenerFilters(&p, l, f)
 	r.filterChains(&p, out, f)
-	if l.TCP == nil && l.HTTP == nil && !f.has(mesh.Rejected) && !f.has(mesh.Refused) {
-		f.refused("filter_chains", "the chain must end with tcp_proxy or http_connection_manager")
-	}
 	f.bury()
+	if all := l.All(); len(all) > 0 && !slices.ContainsFunc(all, func(c *mesh.FilterChain) bool { return c.Tombstone == "" }) {
+		entomb(l, all[0].Tombstone) // nobody is served: a connect had better fail
+	}
 	return out, f
 }
+
+func entomb(l *mesh.Listener, reason string) { l.Chains, l.Default, l.Tombstone = nil, nil, reason }
 
 // tier reads the listener's own wish from leno's metadata.
 func tier(m *corev3.Metadata, path string, f *findings) string {
@@ -78,68 +99,14 @@ func tier(m *corev3.Metadata, path string, f *findings) string {
 	return tier
 }
 
-func (r *reader) filterChains(p *listenerv3.Listener, out *listenerResource, f *findings) {
-	chains := p.GetFilterChains()
-	if len(chains) == 0 {
-		if p.GetDefaultFilterChain() == nil && p.GetApiListener() == nil && p.GetUdpListenerConfig() == nil {
-			f.invalid("filter_chains", "no filter chains specified")
-		}
-		return
-	}
-	if len(chains) > 1 {
-		f.refused("filter_chains", "%d filter chains are not supported: leno accepts one; give a listener per address", len(chains))
-		return
-	}
-	filters := chains[0].GetFilters()
-	if len(filters) == 0 {
-		f.refused("filter_chains[0]", "has no filters; leno accepts tcp_proxy or http_connection_manager")
-		return
-	}
-	for i, flt := range filters {
-		path := at("filter_chains[0].filters", i)
-		if flt.GetTypedConfig() == nil {
-			if flt.GetConfigDiscovery() == nil {
-				f.invalid(path, "typed_config is missing")
+// sameAddress is a socket that two listeners ask for; invalid: there is none.
+func sameAddress(a, b *mesh.Listener) netip.AddrPort {
+	for _, x := range a.Addresses() {
+		for _, y := range b.Addresses() {
+			if x.Address == y.Address {
+				return x.Address
 			}
-			continue
-		}
-		if i < len(filters)-1 && unpack(flt.GetTypedConfig()) != nil {
-			f.invalid(path, "terminal filter %s must be the last filter of the chain", flt.GetName())
-			continue
-		}
-		switch m := unpack(flt.GetTypedConfig()).(type) {
-		case *tcpv3.TcpProxy:
-			out.listener.TCP = tcpProxy(m, join(path, "typed_config"), f)
-		case *hcmv3.HttpConnectionManager:
-			r.http(m, join(path, "typed_config"), out, f)
 		}
 	}
+	return netip.AddrPort{}
 }
-
-func tcpProxy(p *tcpv3.TcpProxy, path string, f *findings) *mesh.TCPProxy {
-	t := &mesh.TCPProxy{
-		StatPrefix:         p.GetStatPrefix(),
-		IdleTimeout:        duration(p.GetIdleTimeout(), time.Hour, join(path, "idle_timeout"), f),
-		IdleTimeoutSet:     p.GetIdleTimeout() != nil,
-		MaxConnectAttempts: uint32Or(p.GetMaxConnectAttempts(), 1),
-	}
-	if p.GetCluster() != "" {
-		t.Clusters = []mesh.WeightedCluster{{Name: p.GetCluster(), Weight: 1}}
-		return t
-	}
-	var sum uint64
-	for _, c := range p.GetWeightedClusters().GetClusters() {
-		t.Clusters = append(t.Clusters, mesh.WeightedCluster{Name: c.GetName(), Weight: c.GetWeight()})
-		sum += uint64(c.GetWeight())
-	}
-	if sum > 1<<32-1 {
-		f.refused(join(path, "weighted_clusters"), "the sum of the weights must fit in 32 bits")
-	}
-	if len(t.Clusters) == 0 && !f.hasBelow(mesh.Rejected, path) {
-		f.refused(path, "one of cluster, weighted_clusters must name a cluster")
-	}
-	return t
-}
-
-// sameAddress says whether two listeners ask for one socket.
-func sameAddress(a, b netip.AddrPort) bool { return a.IsValid() && a == b }

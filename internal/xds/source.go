@@ -175,7 +175,9 @@ func (s *Source) evalListeners(clusters []*clusterResource, problems *[]mesh.Pro
 		admit: func(l *listenerResource, others []*listenerResource, f *findings) {
 			checkListener(l, append(s.b.listeners[:len(s.b.listeners):len(s.b.listeners)], others...),
 				func(name string) bool { return known[name] }, f)
-			s.mustExist(l.rds, l.rdsPath, f)
+			for _, r := range l.rds {
+				s.mustExist(r.from, r.path, f)
+			}
 		},
 		name: func(l *listenerResource) string { return l.listener.Name },
 		tombstone: func(l *listenerResource, reason string) (*listenerResource, bool) {
@@ -183,7 +185,7 @@ func (s *Source) evalListeners(clusters []*clusterResource, problems *[]mesh.Pro
 				return nil, false
 			}
 			dead := *l.listener
-			dead.TCP, dead.HTTP, dead.Tombstone = nil, nil, reason
+			entomb(&dead, reason)
 			return &listenerResource{listener: &dead}, true
 		},
 	}, problems)
@@ -249,25 +251,27 @@ func (s *Source) evalRoutes(ls []*listenerResource, clusters []*mesh.Cluster, pr
 	var out []*mesh.RouteConfig
 	subs, names := map[subscription]*single[*routeResource]{}, map[string]bool{}
 	for _, l := range ls {
-		if l.rds.path == "" || l.listener.HTTP == nil {
+		if l.listener.Tombstone != "" {
 			continue
 		}
-		sub := subscription{l.rds, l.listener.HTTP.RDS}
-		if subs[sub] != nil {
-			continue
+		for _, r := range l.rds {
+			sub := subscription{r.from, r.name}
+			if r.from.path == "" || subs[sub] != nil {
+				continue
+			}
+			subs[sub] = s.routesOf(sub, clusters, problems)
+			rc := subs[sub].value
+			if rc == nil {
+				continue
+			}
+			if names[sub.name] {
+				*problems = append(*problems, mesh.Problem{Severity: mesh.Refused, File: sub.from.path,
+					Resource: resourceName("route", sub.name), Message: "two files hold a route configuration of this name; the other one is used"})
+				continue
+			}
+			names[sub.name] = true
+			out = append(out, rc.config)
 		}
-		subs[sub] = s.routesOf(sub, clusters, problems)
-		rc := subs[sub].value
-		if rc == nil {
-			continue
-		}
-		if names[sub.name] {
-			*problems = append(*problems, mesh.Problem{Severity: mesh.Refused, File: sub.from.path,
-				Resource: resourceName("route", sub.name), Message: "two files hold a route configuration of this name; the other one is used"})
-			continue
-		}
-		names[sub.name] = true
-		out = append(out, rc.config)
 	}
 	s.routes = subs
 	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })

@@ -4,6 +4,7 @@ package oracle
 
 import (
 	"bufio"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -200,7 +201,11 @@ func (p *player) once(st step) (string, error) {
 			p.dials[st.to]++
 			p.mu.Unlock()
 		}
-		c, err := net.DialTimeout("tcp", net.JoinHostPort(st.address, strconv.Itoa(port)), patience)
+		d, err := p.dialer(st)
+		if err != nil {
+			return "", err
+		}
+		c, err := d.Dial("tcp", net.JoinHostPort(st.address, strconv.Itoa(port)))
 		if err != nil {
 			return "< " + outcome(err) + "\n", nil
 		}
@@ -211,6 +216,30 @@ func (p *player) once(st step) (string, error) {
 		return p.dialog(st)
 	}
 	return p.http(st)
+}
+
+// dialer makes connections from the address and port that the step names.
+func (p *player) dialer(st step) (*net.Dialer, error) {
+	d := &net.Dialer{Timeout: patience}
+	if st.from == "" && st.sport == "" {
+		return d, nil
+	}
+	local := &net.TCPAddr{IP: net.ParseIP(st.from)}
+	if st.sport != "" {
+		var err error
+		if local.Port, err = p.w.port(st.sport); err != nil {
+			return nil, err
+		}
+	}
+	d.LocalAddr = local
+	d.Control = func(_, _ string, c syscall.RawConn) error {
+		var err error
+		if cerr := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1) }); cerr != nil {
+			return cerr
+		}
+		return err
+	}
+	return d, nil
 }
 
 func (p *player) drop() {
@@ -370,6 +399,11 @@ func (p *player) dialog(st step) (string, error) {
 		fmt.Fprintf(&b, "< %s\n", how)
 	}
 	defer p.drop()
+	var w interface {
+		io.Writer
+		CloseWrite() error
+	} = p.conn.TCPConn
+	r := p.conn.r
 	for _, line := range strings.Split(strings.TrimSpace(st.text), "\n") {
 		word, arg, _ := strings.Cut(line, " ")
 		all := false
@@ -377,12 +411,36 @@ func (p *player) dialog(st step) (string, error) {
 		case "":
 			continue
 		case ">":
-			if _, err := io.WriteString(p.conn, arg+"\n"); err != nil {
+			if _, err := io.WriteString(w, arg+"\n"); err != nil {
 				end(err)
 				return b.String(), nil
 			}
+		case "send":
+			data, err := hex.DecodeString(strings.ReplaceAll(arg, " ", ""))
+			if err != nil {
+				return "", fmt.Errorf("dialog line %q: %w", line, err)
+			}
+			if _, err := w.Write(data); err != nil {
+				end(err)
+				return b.String(), nil
+			}
+			continue
+		case "write":
+			if _, err := io.WriteString(w, unescape.Replace(arg)); err != nil {
+				end(err)
+				return b.String(), nil
+			}
+			continue
+		case "tls":
+			s, err := startTLS(p.conn.TCPConn, arg)
+			if err != nil {
+				end(err)
+				return b.String(), nil
+			}
+			w, r = s, bufio.NewReader(s)
+			continue
 		case "shut":
-			p.conn.CloseWrite()
+			w.CloseWrite()
 			all = true
 		case "read":
 		case "readbody":
@@ -391,7 +449,7 @@ func (p *player) dialog(st step) (string, error) {
 				return "", err
 			}
 			body := make([]byte, n)
-			got, err := io.ReadFull(p.conn.r, body)
+			got, err := io.ReadFull(r, body)
 			normalBody(&b, "<", body[:got])
 			if err != nil {
 				end(err)
@@ -400,10 +458,10 @@ func (p *player) dialog(st step) (string, error) {
 		case "end":
 			all = true
 		default:
-			return "", fmt.Errorf("dialog line %q: must begin with >, shut, read, readbody or end", line)
+			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, tls, shut, read, readbody or end", line)
 		}
 		for {
-			got, err := p.conn.r.ReadString('\n')
+			got, err := r.ReadString('\n')
 			if got != "" {
 				fmt.Fprintf(&b, "< %s\n", strings.TrimSuffix(got, "\n"))
 			}

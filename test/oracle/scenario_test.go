@@ -36,6 +36,7 @@ type step struct {
 // exchange holds the options of a step that the client looks at; testdata/README.md explains them.
 type exchange struct {
 	to, address            string
+	from, sport            string
 	tcp, stats, raw        bool
 	keep, fresh, unowned   bool
 	times, parallel        int
@@ -175,6 +176,10 @@ func (e *exchange) read(options map[string]string) error {
 			e.to = v
 		case "address":
 			e.address = v
+		case "from":
+			e.from = v
+		case "sport":
+			e.sport = v
 		case "tcp":
 			e.tcp = true
 		case "stats":
@@ -250,6 +255,7 @@ func (w *world) expand(name, text string) (string, error) {
 		"upstream": w.upstreamPort,
 		"tcp":      w.tcpPort,
 		"greeter":  w.greeterPort,
+		"tls":      w.tlsPort,
 		"refused":  w.refusedPort,
 		"silent":   w.silentPort,
 		"dns":      w.dnsPort,

@@ -104,13 +104,13 @@ func playInside(t *testing.T) {
 			}
 			want := parseRecording(allowed.apply("socket", s.expected(autoPart)))
 			report(t, s, want, parseRecording(allowed.apply("socket", got)))
-			checkTier(t, p, pl.dials)
+			checkTier(t, w, p, pl.dials)
 		})
 	}
 }
 
 // checkTier holds the connects that clients made against the kernel's counters.
-func checkTier(t *testing.T, p *process, dials map[string]int) {
+func checkTier(t *testing.T, w *world, p *process, dials map[string]int) {
 	t.Helper()
 	tiers, err := p.tiers()
 	if err != nil {
@@ -129,7 +129,11 @@ func checkTier(t *testing.T, p *process, dials map[string]int) {
 		}
 	}
 	for listener, n := range dials {
-		if tiers[listener] == "socket" {
+		tier := tiers[listener]
+		if port, err := w.port(listener); tier == "" && err == nil { // an additional address
+			tier = tiers[":"+strconv.Itoa(port)]
+		}
+		if tier == "socket" {
 			wanted += n
 		}
 	}
@@ -140,14 +144,14 @@ func checkTier(t *testing.T, p *process, dials map[string]int) {
 	}
 }
 
-// tiers reads from leno's status which tier carries each listener.
+// tiers reads from leno's status which tier carries each listener, by name and by port.
 func (p *process) tiers() (map[string]string, error) {
 	text, err := p.get("/leno/status")
 	if err != nil {
 		return nil, err
 	}
 	var st struct {
-		Listeners []struct{ Name, Tier, Error string }
+		Listeners []struct{ Name, Address, Tier, Error string }
 	}
 	if err := json.Unmarshal([]byte(text), &st); err != nil {
 		return nil, fmt.Errorf("read the status: %w", err)
@@ -155,6 +159,7 @@ func (p *process) tiers() (map[string]string, error) {
 	all := map[string]string{}
 	for _, l := range st.Listeners {
 		all[l.Name] = l.Tier
+		all[l.Address[strings.LastIndexByte(l.Address, ':'):]] = l.Tier
 	}
 	return all, nil
 }

@@ -173,7 +173,7 @@ func (u *httpUpstream) handle(c *net.TCPConn, number int) {
 			a = answer{status: "299", body: err.Error()}
 		}
 		if n := u.j.attempt(m.get("x-request-id")); a.first > 0 && n > a.first || a.only != "" && a.only != name {
-			a = answer{status: "200"}
+			a = answer{status: "200", delay: a.then}
 		}
 		a.upstream = name
 		if m.has("expect", "100-continue") && !a.early {
@@ -192,7 +192,7 @@ func (u *httpUpstream) handle(c *net.TCPConn, number int) {
 			return
 		}
 		if m.has("connection", "upgrade") && a.status == "101" {
-			echo(c, r, name)
+			echo(c, c, r, name)
 			return
 		}
 	}
@@ -208,8 +208,9 @@ type answer struct {
 	reset, hangup          bool
 	cut, bare              bool
 	raw                    *string
-	first                  int    // only for the first attempts of a request; 0: for all
-	only                   string // only by the upstream of that name
+	then                   time.Duration // delay of the other answers, with first and only
+	first                  int           // only for the first attempts of a request; 0: for all
+	only                   string        // only by the upstream of that name
 }
 
 func parseAnswer(text string) (answer, error) {
@@ -243,6 +244,8 @@ func parseAnswer(text string) (answer, error) {
 			a.gap, err = time.ParseDuration(value)
 		case "first":
 			a.first, err = strconv.Atoi(value)
+		case "then":
+			a.then, err = time.ParseDuration(value)
 		case "only":
 			a.only = value
 		case "chunked":
@@ -347,14 +350,15 @@ func (u *tcpUpstream) handle(c *net.TCPConn, _ int) {
 	if u.greet {
 		fmt.Fprintf(c, "%s: welcome\n", name)
 	}
-	echo(c, bufio.NewReader(c), name)
+	echo(c, c, bufio.NewReader(c), name)
 }
 
-func echo(c *net.TCPConn, r *bufio.Reader, name string) {
+// echo answers over w, which may be TLS over c.
+func echo(c *net.TCPConn, w io.Writer, r *bufio.Reader, name string) {
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
-			fmt.Fprintf(c, "%s: end of input\n", name)
+			fmt.Fprintf(w, "%s: end of input\n", name)
 			return
 		}
 		switch line {
@@ -366,7 +370,7 @@ func echo(c *net.TCPConn, r *bufio.Reader, name string) {
 		}
 		if size, ok := strings.CutPrefix(line, "size "); ok {
 			if n, err := parseSize(strings.TrimSpace(size)); err == nil {
-				c.Write(append(pattern(n), '\n'))
+				w.Write(append(pattern(n), '\n'))
 				continue
 			}
 		}
@@ -375,6 +379,6 @@ func echo(c *net.TCPConn, r *bufio.Reader, name string) {
 				time.Sleep(d) // what the scenario asks for: a slow upstream
 			}
 		}
-		fmt.Fprintf(c, "%s: %s", name, line)
+		fmt.Fprintf(w, "%s: %s", name, line)
 	}
 }

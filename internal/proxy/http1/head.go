@@ -438,3 +438,13 @@ func checkStatusLine(line []byte, whole bool) error {
 	}
 	return nil
 }
+
+// RequestVersion is the version that a request line asks for, whatever its method; false: the line is no request's (Envoy:
+// listener filter http_inspector). line is without its end; with whole false it goes on, and only its method is looked at.
+func RequestVersion(line string, whole bool) (version string, ok bool) {
+	method, target, version := words(strings.TrimRight(line, "\r"))
+	if method == "" || !all(method, isToken) {
+		return "", false
+	}
+	return version, !whole || targetValid(target, method == "CONNECT") && versionValid(version)
+}
