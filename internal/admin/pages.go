@@ -144,10 +144,13 @@ func clusterText(w http.ResponseWriter, c *mesh.Cluster, id mesh.ClusterID, set 
 	counters func(mesh.ClusterID, netip.AddrPort) telemetry.Endpoint) {
 	n := c.Name
 	fmt.Fprintf(w, "%s::observability_name::%s\n", n, c.StatName())
-	fmt.Fprintf(w, "%s::default_priority::max_connections::%d\n", n, c.Breakers.MaxConnections)
-	fmt.Fprintf(w, "%s::default_priority::max_pending_requests::%d\n", n, c.Breakers.MaxPendingRequests)
-	fmt.Fprintf(w, "%s::default_priority::max_requests::%d\n", n, c.Breakers.MaxRequests)
-	fmt.Fprintf(w, "%s::default_priority::max_retries::%d\n", n, c.Breakers.MaxRetries)
+	for p, name := range [...]string{mesh.PriorityDefault: "default", mesh.PriorityHigh: "high"} {
+		b := c.BreakersOf(mesh.Priority(p))
+		fmt.Fprintf(w, "%s::%s_priority::max_connections::%d\n", n, name, b.MaxConnections)
+		fmt.Fprintf(w, "%s::%s_priority::max_pending_requests::%d\n", n, name, b.MaxPendingRequests)
+		fmt.Fprintf(w, "%s::%s_priority::max_requests::%d\n", n, name, b.MaxRequests)
+		fmt.Fprintf(w, "%s::%s_priority::max_retries::%d\n", n, name, b.MaxRetries)
+	}
 	if c.Tombstone != "" {
 		fmt.Fprintf(w, "%s::leno_tombstone::%s\n", n, c.Tombstone)
 	}

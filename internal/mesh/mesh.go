@@ -308,6 +308,8 @@ type RouteAction struct {
 	CORS *CORS
 	// BufferLimit bounds in bytes what of a request's body is kept for retries.
 	BufferLimit uint32
+	// Priority of the requests; default DEFAULT.
+	Priority Priority
 }
 
 // DirectResponse answers without an upstream.
@@ -372,8 +374,10 @@ type Cluster struct {
 	Balancing
 	// ConnectTimeout: default 5 s.
 	ConnectTimeout time.Duration
-	// Breakers of the DEFAULT priority.
+	// Breakers of the priority DEFAULT.
 	Breakers Breakers
+	// HighBreakers are those of HIGH; nil: DefaultBreakers. Read both by BreakersOf.
+	HighBreakers *Breakers
 	// PanicThreshold in percent (common_lb_config.healthy_panic_threshold, whole): default 50; 0: never panic.
 	PanicThreshold uint32
 	// Endpoints is the load assignment: inline, or the newest by EDS. nil: not arrived yet (the cluster is warming).
@@ -390,7 +394,30 @@ type Cluster struct {
 	MaxRequestsPerConnection uint32
 }
 
-// Breakers are the thresholds of Envoy's CircuitBreakers for priority DEFAULT: 1024, 1024, 1024, 3 when absent.
+// Priority is Envoy's RoutingPriority: each has its own breakers and upstream connections.
+type Priority int
+
+const (
+	PriorityDefault Priority = iota
+	PriorityHigh
+	Priorities = 2 // how many there are
+)
+
+// DefaultBreakers are what a priority has for which the file names none.
+var DefaultBreakers = Breakers{MaxConnections: 1024, MaxPendingRequests: 1024, MaxRequests: 1024, MaxRetries: 3}
+
+// BreakersOf returns the thresholds of one priority. They must not be changed.
+func (c *Cluster) BreakersOf(p Priority) *Breakers {
+	switch {
+	case p != PriorityHigh:
+		return &c.Breakers
+	case c.HighBreakers != nil:
+		return c.HighBreakers
+	}
+	return &DefaultBreakers
+}
+
+// Breakers are the thresholds of Envoy's CircuitBreakers for one priority.
 type Breakers struct {
 	MaxConnections     uint32
 	MaxPendingRequests uint32
@@ -400,6 +427,8 @@ type Breakers struct {
 	Budget *RetryBudget
 	// MaxConnectionsSet: the file names max_connections.
 	MaxConnectionsSet bool
+	// TrackRemaining: the gauges remaining_* say how much there is room for.
+	TrackRemaining bool
 }
 
 // DNS is how a cluster's names are resolved.

@@ -482,7 +482,7 @@ func (x *exchange) endLeg(again bool) {
 	h := l.pool.host
 	h.active.Add(-1)
 	h.rqActive.Add(-1)
-	x.cluster.requests.Add(-1)
+	l.pool.flight.requests.Add(-1)
 	x.cluster.stats.rqActive.Add(-1)
 	x.cluster.stats.rqTime.add(x.elapsed())
 	limit := x.cluster.view.Load().config.MaxRequestsPerConnection

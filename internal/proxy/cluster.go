@@ -20,8 +20,7 @@ type cluster struct {
 	stats  *clusterStats
 	view   atomic.Pointer[view]
 
-	// In flight, for the breakers (connections are counted by upstream.Counts, together with the other tiers).
-	pending, requests, retries gauge
+	flights [mesh.Priorities]flight
 
 	mu    sync.Mutex
 	hosts map[netip.AddrPort]*host
@@ -34,14 +33,14 @@ type view struct {
 	balancer *balancer
 }
 
-// host is one endpoint: its counters and its pool of HTTP connections.
+// host is one endpoint: its counters and its pools of HTTP connections, one for each priority.
 type host struct {
 	address netip.AddrPort
 	active  *gauge // requests and TCP connections of all tiers
 
 	cxTotal, cxConnectFail, rqTotal, rqSuccess, rqError, rqTimeout, tx, rx counter
 	cxActive, rqActive                                                     gauge
-	pool                                                                   pool
+	pools                                                                  [mesh.Priorities]pool
 	healthySince                                                           time.Time // of slow start; zero: not yet
 }
 
@@ -49,6 +48,9 @@ type host struct {
 func (p *Proxy) cluster(c *cluster, id mesh.ClusterID, config *mesh.Cluster, set *mesh.HostSet) *cluster {
 	if c == nil {
 		c = &cluster{id: id, counts: p.o.Counts, stats: p.stats.cluster(config.StatName()), hosts: map[netip.AddrPort]*host{}}
+		for i := range c.flights {
+			c.flights[i].cluster, c.flights[i].priority = c, mesh.Priority(i)
+		}
 	} else if v := c.view.Load(); v.config == config && v.set == set {
 		return c
 	}
@@ -57,9 +59,6 @@ func (p *Proxy) cluster(c *cluster, id mesh.ClusterID, config *mesh.Cluster, set
 	return c
 }
 
-// connections is the word of what is open or opening.
-func (c *cluster) connections() *gauge { return c.counts.Connections(c.id) }
-
 // host returns the running state of one endpoint.
 func (c *cluster) host(a netip.AddrPort) *host {
 	c.mu.Lock()
@@ -67,7 +66,9 @@ func (c *cluster) host(a netip.AddrPort) *host {
 	h := c.hosts[a]
 	if h == nil {
 		h = &host{address: a, active: c.counts.Active(c.id, a)}
-		h.pool.cluster, h.pool.host = c, h
+		for i := range h.pools {
+			h.pools[i].cluster, h.pools[i].host, h.pools[i].flight = c, h, &c.flights[i]
+		}
 		c.hosts[a] = h
 	}
 	return h
@@ -84,7 +85,7 @@ func (c *cluster) keepOnly(set *mesh.HostSet) {
 			c.mu.Lock()
 			delete(c.hosts, h.address)
 			c.mu.Unlock()
-			h.pool.close()
+			h.close()
 		}
 	}
 }
@@ -101,13 +102,22 @@ func (c *cluster) snapshot() []*host {
 
 func (c *cluster) close() {
 	for _, h := range c.snapshot() {
-		h.pool.close()
+		h.close()
+	}
+}
+
+// close ends what is idle.
+func (h *host) close() {
+	for i := range h.pools {
+		h.pools[i].close()
 	}
 }
 
 func (c *cluster) sweep(now time.Time) {
 	for _, h := range c.snapshot() {
-		h.pool.sweep(now)
+		for i := range h.pools {
+			h.pools[i].sweep(now)
+		}
 	}
 }
 
@@ -120,13 +130,4 @@ func (c *cluster) endpoints() []telemetry.Endpoint {
 			RqError: h.rqError.Load(), RqTimeout: h.rqTimeout.Load(), TxBytes: h.tx.Load(), RxBytes: h.rx.Load()})
 	}
 	return all
-}
-
-// take counts one more against a limit; false: there is no room.
-func take(word *gauge, limit uint32) bool {
-	if word.Add(1) > int64(limit) {
-		word.Add(-1)
-		return false
-	}
-	return true
 }

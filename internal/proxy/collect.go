@@ -132,7 +132,7 @@ func collectCluster(e scope, s *clusterStats) {
 		"upstream_cx_max_requests": &s.cxMaxRequests, "upstream_cx_protocol_error": &s.cxProtocolError,
 		"upstream_cx_connect_attempts_exceeded": &s.cxAttemptsExceeded,
 		"upstream_rq_total":                     &s.rqTotal, "upstream_rq_timeout": &s.rqTimeout,
-		"upstream_rq_pending_total": &s.rqPendingTotal, "upstream_rq_pending_overflow": &s.rqPendingOverflow,
+		"upstream_rq_pending_total": &s.rqPendingTotal, "upstream_rq_pending_overflow": &s.rqPendingOverflow, "upstream_rq_active_overflow": &s.rqActiveOverflow,
 		"lb_healthy_panic":      &s.lbHealthyPanic,
 		"upstream_rq_cancelled": &s.rqCancelled, "upstream_rq_rx_reset": &s.rqReset,
 		"upstream_rq_retry": &s.rqRetry, "upstream_rq_retry_success": &s.rqRetrySuccess,
@@ -190,20 +190,10 @@ func (p *Proxy) collectMembers(emit func(telemetry.Sample)) {
 		e.value64("membership_healthy", by[mesh.Healthy])
 		e.value64("membership_degraded", by[mesh.Degraded])
 		e.value64("membership_excluded", by[mesh.Draining])
-		b := scope{emit, e.base, e.tag, e.value}
-		b.value64("circuit_breakers.default.cx_open", open(c.connections().Load(), v.config.Breakers.MaxConnections))
-		b.value64("circuit_breakers.default.rq_open", open(c.requests.Load(), v.config.Breakers.MaxRequests))
-		b.value64("circuit_breakers.default.rq_retry_open", open(c.retries.Load(), c.maxRetries()))
-		b.value64("circuit_breakers.default.rq_pending_open", open(c.pending.Load(), v.config.Breakers.MaxPendingRequests))
+		for i := range c.flights {
+			c.flights[i].collect(e)
+		}
 	}
-}
-
-// open is Envoy's gauge of a breaker: 1 when what is in flight lets nothing more through.
-func open(used int64, limit uint32) uint64 {
-	if used > 0 && used >= int64(limit) {
-		return 1
-	}
-	return 0
 }
 
 // Endpoints are the counters of every host that has carried something.

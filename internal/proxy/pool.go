@@ -24,11 +24,12 @@ const (
 	noFailure      failure = ""
 )
 
-// pool is the HTTP/1.1 connections to one host. A leg serves one request at a time; requests that find none wait in line, and
+// pool is the HTTP/1.1 connections to one host in one priority. A leg serves one request at a time; requests that find none wait in line, and
 // each of them makes a connection be opened (Envoy: conn_pool_base.cc).
 type pool struct {
 	cluster *cluster
 	host    *host
+	flight  *flight
 
 	mu         sync.Mutex
 	idle       []*leg // the one that was given back last is used first
@@ -65,7 +66,7 @@ func (p *pool) acquire() (*leg, *waiter, failure) {
 		return l, nil, noFailure
 	}
 	c := p.cluster
-	if !take(&c.pending, c.view.Load().config.Breakers.MaxPendingRequests) {
+	if !take(&p.flight.pending, p.flight.limits().MaxPendingRequests) {
 		c.stats.rqPendingOverflow.Add(1)
 		return nil, nil, overflow
 	}
@@ -82,7 +83,7 @@ func (p *pool) acquire() (*leg, *waiter, failure) {
 // leave says that the request has left the line.
 func (p *pool) leave() {
 	p.cluster.stats.rqPendingActive.Add(-1)
-	p.cluster.pending.Add(-1)
+	p.flight.pending.Add(-1)
 }
 
 // abandon takes a request out of the line that has ended meanwhile.
@@ -96,7 +97,7 @@ func (p *pool) abandon(w *waiter) {
 	p.mu.Unlock()
 	if at < 0 { // its turn had come just then
 		if r := <-w.leg; r.leg != nil {
-			p.cluster.requests.Add(-1)
+			p.flight.requests.Add(-1)
 			p.release(r.leg)
 		}
 	}
@@ -117,18 +118,18 @@ func (p *pool) popIdle() *leg {
 
 // admit counts a request that gets a leg against max_requests.
 func (p *pool) admit() bool {
-	if take(&p.cluster.requests, p.cluster.view.Load().config.Breakers.MaxRequests) {
+	if take(&p.flight.requests, p.flight.limits().MaxRequests) {
 		return true
 	}
-	p.cluster.stats.rqPendingOverflow.Add(1)
+	p.cluster.stats.rqActiveOverflow.Add(1)
 	return false
 }
 
 // connectForLine opens connections until there is one under way for each request in line. Called with mu held.
 func (p *pool) connectForLine() {
 	for p.connecting < len(p.line) {
-		words := p.cluster.connections()
-		if !take(words, p.cluster.view.Load().config.Breakers.MaxConnections) {
+		words := p.flight.connections()
+		if !take(words, p.flight.limits().MaxConnections) {
 			p.cluster.stats.cxOverflow.Add(1)
 			if p.open > 0 {
 				return
@@ -217,6 +218,13 @@ func (p *pool) stale(l *leg, now time.Time) bool {
 		return true
 	}
 	return !l.alive()
+}
+
+// inUse says whether there are connections, or requests that wait for one.
+func (p *pool) inUse() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open > 0 || len(p.line) > 0
 }
 
 // close ends what is idle; legs in use end when they are given back.

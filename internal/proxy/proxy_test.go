@@ -334,10 +334,10 @@ func TestServerThatClosesIdleConnections(t *testing.T) {
 	c.send(get)
 	c.want(200, "hello")
 	for _, h := range r.p.state.Load().clusters[mesh.ClusterID{Scope: "/", Name: "blue"}].snapshot() {
-		if len(h.pool.idle) != 1 {
-			t.Fatalf("%d idle legs", len(h.pool.idle))
+		if len(h.pools[mesh.PriorityDefault].idle) != 1 {
+			t.Fatalf("%d idle legs", len(h.pools[mesh.PriorityDefault].idle))
 		}
-		h.pool.idle[0].conn.CloseRead() // as if the server had closed
+		h.pools[mesh.PriorityDefault].idle[0].conn.CloseRead() // as if the server had closed
 	}
 	c.send(get)
 	c.want(200, "hello")

@@ -124,11 +124,12 @@ func (x *exchange) granted(wanted bool) bool {
 		return false
 	}
 	r.left--
-	if !take(&x.cluster.retries, x.cluster.maxRetries()) {
+	f := &x.cluster.flights[x.match.route.Forward.Priority]
+	if !f.retry() {
 		s.rqRetryOverflow.Add(1)
 		return false
 	}
-	r.active = &x.cluster.retries
+	r.active = &f.retries
 	return true
 }
 
@@ -138,16 +139,6 @@ func (x *exchange) endRetry() {
 		x.retry.active.Add(-1)
 		x.retry.active = nil
 	}
-}
-
-// maxRetries is how many retries may run at once.
-func (c *cluster) maxRetries() uint32 {
-	b := &c.view.Load().config.Breakers
-	if b.Budget == nil {
-		return b.MaxRetries
-	}
-	inFlight := c.requests.Load() + c.pending.Load()
-	return max(uint32(b.Budget.Percent/100*float64(max(inFlight, 0))), b.Budget.MinConcurrency)
 }
 
 // exponential sets the wait: random below a bound that doubles, in whole milliseconds.

@@ -258,7 +258,8 @@ func (x *exchange) attempt(h *host) (again bool) {
 // acquire gets a leg. While the request has to wait for one, its body is read and its timeouts run. Neither a leg nor a failure:
 // the exchange was cut.
 func (x *exchange) acquire(h *host) (*leg, failure) {
-	l, w, fail := h.pool.acquire()
+	pool := &h.pools[x.match.route.Forward.Priority]
+	l, w, fail := pool.acquire()
 	if w == nil {
 		return l, fail
 	}
@@ -271,10 +272,10 @@ func (x *exchange) acquire(h *host) (*leg, failure) {
 	for {
 		select {
 		case r := <-w.leg:
-			h.pool.leave()
+			pool.leave()
 			return r.leg, r.failure
 		case <-gone:
-			h.pool.abandon(w)
+			pool.abandon(w)
 			return nil, noFailure
 		case <-timer.C:
 			if !x.overdue() {

@@ -135,13 +135,13 @@ type tcpStats struct {
 type clusterStats struct {
 	cxTotal, cxConnectFail, cxConnectTimeout, cxDestroy, cxRx, cxTx, cxOverflow, cxNoneHealthy, cxIdleTimeout, cxMaxRequests,
 	cxProtocolError, cxAttemptsExceeded counter
-	cxActive                                                                    gauge
-	cxLength, cxConnect, rqTime                                                 histogram
-	rqTotal, rqTimeout, rqPendingTotal, rqPendingOverflow, rqCancelled, rqReset counter
-	rqActive, rqPendingActive                                                   gauge
-	lbHealthyPanic                                                              counter
-	ring                                                                        atomic.Pointer[ringStats]
-	maglev                                                                      atomic.Pointer[maglevStats]
+	cxActive                                                                                      gauge
+	cxLength, cxConnect, rqTime                                                                   histogram
+	rqTotal, rqTimeout, rqPendingTotal, rqPendingOverflow, rqActiveOverflow, rqCancelled, rqReset counter
+	rqActive, rqPendingActive                                                                     gauge
+	lbHealthyPanic                                                                                counter
+	ring                                                                                          atomic.Pointer[ringStats]
+	maglev                                                                                        atomic.Pointer[maglevStats]
 	answers
 
 	retried answers // that were thrown away

@@ -102,7 +102,7 @@ func (c *cluster) connectTCP(attempts uint32, want selection) (*host, *net.TCPCo
 			c.stats.cxNoneHealthy.Add(1)
 			return nil, nil, nil
 		}
-		words := c.connections()
+		words := c.flights[mesh.PriorityDefault].connections()
 		if !take(words, v.config.Breakers.MaxConnections) {
 			c.stats.cxOverflow.Add(1)
 			return nil, nil, nil

@@ -33,13 +33,17 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 		AltStatName:              p.GetAltStatName(),
 		Discovery:                discovery(&p, f),
 		ConnectTimeout:           duration(p.GetConnectTimeout(), 5*time.Second, "connect_timeout", f),
-		Breakers:                 breakers(p.GetCircuitBreakers(), "circuit_breakers", f),
+		Breakers:                 mesh.DefaultBreakers,
 		PanicThreshold:           wholePercent(p.GetCommonLbConfig().GetHealthyPanicThreshold(), 50),
 		DNS:                      dns(&p, f),
 		IdleTimeout:              time.Hour,
 		ViaAPI:                   viaAPI,
 		MaxRequestsPerConnection: uint32Or(p.GetMaxRequestsPerConnection(), 0), //nolint:staticcheck // deprecated, still used
 	}
+	if b := breakers(p.GetCircuitBreakers(), corev3.RoutingPriority_DEFAULT); b != nil {
+		c.Breakers = *b
+	}
+	c.HighBreakers = breakers(p.GetCircuitBreakers(), corev3.RoutingPriority_HIGH)
 	balancing(&p, c, f)
 	upstreamHTTP(&p, c, f)
 	out := &clusterResource{cluster: c}
@@ -89,34 +93,28 @@ func (out *clusterResource) edsSource(p *clusterv3.Cluster, f *findings) {
 	}
 }
 
-func breakers(p *clusterv3.CircuitBreakers, path string, f *findings) mesh.Breakers {
-	b := mesh.Breakers{MaxConnections: 1024, MaxPendingRequests: 1024, MaxRequests: 1024, MaxRetries: 3}
-	seen := false
-	for i, t := range p.GetThresholds() {
-		sub := at(join(path, "thresholds"), i)
-		if t.GetPriority() != corev3.RoutingPriority_DEFAULT {
-			f.skipped(sub, "is skipped: nothing has the priority %s", t.GetPriority())
+// breakers are the thresholds of one priority; nil: there are none. Of two for the same priority Envoy takes the first.
+func breakers(p *clusterv3.CircuitBreakers, of corev3.RoutingPriority) *mesh.Breakers {
+	for _, t := range p.GetThresholds() {
+		if t.GetPriority() != of {
 			continue
 		}
-		if seen {
-			continue // Envoy takes the first of one priority
-		}
-		seen = true
-		b = mesh.Breakers{
-			MaxConnections:     uint32Or(t.GetMaxConnections(), b.MaxConnections),
-			MaxPendingRequests: uint32Or(t.GetMaxPendingRequests(), b.MaxPendingRequests),
-			MaxRequests:        uint32Or(t.GetMaxRequests(), b.MaxRequests),
-			MaxRetries:         uint32Or(t.GetMaxRetries(), b.MaxRetries),
-			MaxConnectionsSet:  t.GetMaxConnections() != nil,
-		}
+		b := mesh.DefaultBreakers
+		b.MaxConnections = uint32Or(t.GetMaxConnections(), b.MaxConnections)
+		b.MaxPendingRequests = uint32Or(t.GetMaxPendingRequests(), b.MaxPendingRequests)
+		b.MaxRequests = uint32Or(t.GetMaxRequests(), b.MaxRequests)
+		b.MaxRetries = uint32Or(t.GetMaxRetries(), b.MaxRetries)
+		b.MaxConnectionsSet = t.GetMaxConnections() != nil
+		b.TrackRemaining = t.GetTrackRemaining()
 		if r := t.GetRetryBudget(); r != nil {
 			b.Budget = &mesh.RetryBudget{Percent: 20, MinConcurrency: uint32Or(r.GetMinRetryConcurrency(), 3)}
 			if r.GetBudgetPercent() != nil {
 				b.Budget.Percent = r.GetBudgetPercent().GetValue()
 			}
 		}
+		return &b
 	}
-	return b
+	return nil
 }
 
 var families = map[clusterv3.Cluster_DnsLookupFamily]mesh.DNSFamily{

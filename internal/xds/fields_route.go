@@ -162,7 +162,7 @@ func routeFields() []section {
 			{path: "retry_policy_typed_config", rule: refused, note: "give retry_policy"},
 			{path: "hedge_policy", rule: refused, note: hedge},
 			{path: "request_mirror_policies", rule: refused, note: mirror},
-			{path: "priority", rule: refused, note: "there is one priority"},
+			{path: "priority", rule: honoured, note: "absent: DEFAULT"},
 		}},
 		{name: "hash_policy", title: "Hash policies", msg: "envoy.config.route.v3.RouteAction.HashPolicy", rows: []row{
 			{path: "header.header_name", rule: honoured},

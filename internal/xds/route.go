@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"go.yaml.in/yaml/v3"
 
@@ -41,6 +42,9 @@ type routeReader struct {
 
 // defaultMaxBody is Envoy's bound for bodies of direct responses, in bytes.
 const defaultMaxBody = 4096
+
+// priorities are the two that Envoy has; DEFAULT is absent.
+var priorities = map[corev3.RoutingPriority]mesh.Priority{corev3.RoutingPriority_HIGH: mesh.PriorityHigh}
 
 // defaultBufferLimit is how much of a request Envoy's listeners keep, in bytes.
 const defaultBufferLimit = 1 << 20
@@ -166,6 +170,7 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 		IncludeVHRateLimits:  p.GetIncludeVhRateLimits().GetValue(),          //nolint:staticcheck // deprecated, and still in files
 		CORS:                 oldCORS(p.GetCors(), join(path, "cors"), rr.f), //nolint:staticcheck // deprecated, and still in files
 		BufferLimit:          defaultBufferLimit,
+		Priority:             priorities[p.GetPriority()],
 		ClusterNotFoundCode:  notFoundCodes[p.GetClusterNotFoundResponseCode()],
 	}
 	if a.PrefixRewrite != "" && p.GetRegexRewrite() != nil {
