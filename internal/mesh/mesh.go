@@ -92,6 +92,7 @@ type WeightedCluster struct {
 	HostRewriteLiteral string
 	RequestHeaders     HeaderOps
 	ResponseHeaders    HeaderOps
+	Filters            FilterOverrides
 }
 
 // HTTPConnectionManager is Envoy's filter of that name.
@@ -101,6 +102,8 @@ type HTTPConnectionManager struct {
 	// missing there, every request is answered with 404.
 	RouteConfig *RouteConfig
 	RDS         string
+	// Filters see each request in this order before it is routed, and answers in the reverse one.
+	Filters []HTTPFilter
 
 	// StreamIdleTimeout: 0 never; Envoy's default 5 min. RequestTimeout: 0 (default) never.
 	StreamIdleTimeout     time.Duration
@@ -151,6 +154,7 @@ type RouteConfig struct {
 	VHostHeader string
 	// IgnorePathParametersInPathMatching: paths are compared up to the first ";".
 	IgnorePathParametersInPathMatching bool
+	Filters                            FilterOverrides
 }
 
 // VirtualHost groups routes by the request's authority.
@@ -165,6 +169,10 @@ type VirtualHost struct {
 	// AttemptCountRequest and AttemptCountResponse put x-envoy-attempt-count on what goes upstream, and on answers.
 	// IsTimeoutRetry tells upstreams by x-envoy-is-timeout-retry why a request is tried again.
 	AttemptCountRequest, AttemptCountResponse, IsTimeoutRetry bool
+	RateLimits                                                []RateLimitRule
+	// CORS is for the cors filter where no level has an override for it; nil: none.
+	CORS    *CORS
+	Filters FilterOverrides
 }
 
 // Route is one match and one action; exactly one of Forward, Direct, Redirect and Tombstone is set.
@@ -177,6 +185,7 @@ type Route struct {
 	Tombstone       string // the action is not supported: answer 503 and say why in status
 	RequestHeaders  HeaderOps
 	ResponseHeaders HeaderOps
+	Filters         FilterOverrides
 }
 
 // PathKind says how RouteMatch.Path is compared.
@@ -292,6 +301,11 @@ type RouteAction struct {
 	ClusterNotFoundCode int
 	// Retry is the route's policy, or else its virtual host's; nil: none.
 	Retry *RetryPolicy
+	// RateLimits make descriptors for rate limits; IncludeVHRateLimits: the virtual host's do, too, whatever the filter says.
+	RateLimits          []RateLimitRule
+	IncludeVHRateLimits bool
+	// CORS comes before the virtual host's; nil: none.
+	CORS *CORS
 	// BufferLimit bounds in bytes what of a request's body is kept for retries.
 	BufferLimit uint32
 }

@@ -25,7 +25,7 @@ func (x *exchange) answer(l *leg) (again bool) {
 	err := x.readHead(l)
 	for err == nil && l.response.Status < 200 && l.response.Status != 101 {
 		x.live() // an interim response ends what a retry policy could do
-		x.cluster.stats.answered(l.response.Status)
+		x.answered(l.response.Status)
 		x.retry.policy = nil
 		if x.c.config.Proxy100Continue { // else it is not passed on, as in Envoy
 			x.interim(&l.response)
@@ -116,7 +116,7 @@ func (x *exchange) afterRead(l *leg, err error) error {
 func (x *exchange) respond(l *leg) {
 	c, r := x.c, &l.response
 	x.live()
-	x.cluster.stats.answered(r.Status)
+	x.answered(r.Status)
 	if r.Status >= 500 {
 		l.pool.host.rqError.Add(1)
 	} else {
@@ -131,6 +131,7 @@ func (x *exchange) respond(l *leg) {
 	}
 	x.countAttempts(&r.Header)
 	x.responseOps(&r.Header)
+	x.filterResponse(r.Status, &r.Header)
 	upgraded := r.Status == 101 && c.req.Upgrade != ""
 	framing := x.clean(r, upgraded)
 	c.closing = c.closing || framing == http1.UntilClose
@@ -259,8 +260,10 @@ func (x *exchange) head(status int, h *http1.Header, f http1.Framing) {
 	if !h.Has("date") {
 		h.Set("date", httpDate())
 	}
-	c.v.http.rqCompleted.Add(1)
-	c.v.http.classes.add(status)
+	if !x.uncounted {
+		c.v.http.rqCompleted.Add(1)
+		c.v.http.classes.add(status)
+	}
 	c.out.buf = http1.AppendResponse(c.out.buf[:0], status, h, f, c.closing && status != 101)
 	x.headed = true
 }
@@ -318,7 +321,23 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 	case status != 204 && status != 304 && c.req.Method != "HEAD":
 		h.Set("content-length", "0")
 	}
-	x.head(status, &h, http1.None)
+	x.finish(status, &h, body)
+}
+
+// answerPlainly answers the request with a head alone, to which the route adds nothing (Envoy: a filter's encodeHeaders).
+func (x *exchange) answerPlainly(status int, fill func(*http1.Header)) {
+	var h http1.Header
+	h.Response = true
+	fill(&h)
+	h.Set("content-length", "0")
+	x.finish(status, &h, "")
+}
+
+// finish writes an answer of our own.
+func (x *exchange) finish(status int, h *http1.Header, body string) {
+	c := x.c
+	x.filterResponse(status, h)
+	x.head(status, h, http1.None)
 	if c.req.Method != "HEAD" && status != 204 && status != 304 {
 		c.out.buf = append(c.out.buf, body...)
 	}
@@ -327,6 +346,13 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 		x.broken = true
 	}
 	c.write.move(time.Time{})
+}
+
+// answered charges an answer to the cluster.
+func (x *exchange) answered(status int) {
+	if !x.uncounted {
+		x.cluster.stats.answered(status)
+	}
 }
 
 // countAttempts tells the client how often the request was tried.
@@ -349,7 +375,7 @@ func (x *exchange) failed(h *host, why failure) (again bool) {
 	if x.retry.count > 1 {
 		text = "retried and the latest reset reason: "
 	}
-	x.cluster.stats.answered(status)
+	x.answered(status)
 	x.reply(status, "upstream connect error or disconnect/reset before headers. "+text+string(why), func(h *http1.Header) {
 		if why == overflow {
 			h.Set("x-envoy-overloaded", "true")
@@ -430,7 +456,7 @@ func (x *exchange) charge() {
 			x.cluster.stats.rqTimeout.Add(1)
 		}
 		if !x.headed {
-			x.cluster.stats.answered(504)
+			x.answered(504)
 		}
 		if l := x.leg.Load(); l != nil {
 			l.pool.host.rqTimeout.Add(1)

@@ -16,6 +16,7 @@ type chain struct {
 	http   *httpStats  // of a chain that ends with HTTP
 	tcp    *tcpStats   // of one that ends with TCP
 	inline *routeTable // the connection manager's own
+	before []chained   // its filters before the router
 	limits []*connectionLimit
 }
 
@@ -31,6 +32,7 @@ func (p *Proxy) chain(old, next *state, v *version, config *mesh.FilterChain) *c
 		c.tcp = p.stats.tcp(config.TCP.StatPrefix)
 	case config.HTTP != nil:
 		c.http = p.stats.http(config.HTTP.StatPrefix)
+		c.before = p.newFilters(config.HTTP)
 		if rc := config.HTTP.RouteConfig; rc != nil {
 			c.inline = next.table(old, rc)
 		}

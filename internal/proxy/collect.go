@@ -52,6 +52,7 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 	for prefix, s := range proxied {
 		collectProxyProtocol(emit, prefix, s)
 	}
+	p.stats.extra.collect(emit)
 	p.collectMembers(emit)
 }
 

@@ -47,6 +47,12 @@ type exchange struct {
 	match   match
 	cluster *cluster
 	share   *mesh.WeightedCluster
+	// named is the cluster as the route had it before the filters.
+	named    string
+	steps    []step // of the listener's filters
+	filtered bool   // they have begun
+	// uncounted: it asks about health, and statistics of answers leave it out.
+	uncounted bool
 
 	retry               retrying
 	tryTimeout, tryIdle time.Duration // of one attempt; 0: none
@@ -84,7 +90,8 @@ const keepEarly = 64 << 10
 func (x *exchange) reset() {
 	config := x.c.config
 	x.begun = time.Now()
-	x.retry.count = 0
+	x.retry.count, x.retry.policy = 0, nil
+	x.filtered, x.uncounted = false, false
 	x.requestTimeout, x.headTimeout, x.idle = config.RequestTimeout, config.RequestHeadersTimeout, config.StreamIdleTimeout
 	x.timeout, x.duration = 0, config.MaxStreamDuration
 	x.activity.Store(0)

@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"net"
 	"strings"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -47,7 +48,11 @@ func (x *exchange) formatPart(p *mesh.FormatPart, response *http1.Header) string
 	case mesh.CommandRemoteAddress:
 		return x.remote.String()
 	case mesh.CommandDirectRemoteAddress:
-		return x.c.remote.String()
+		// The peer itself, whatever a PROXY header says.
+		if a, ok := x.c.conn.RemoteAddr().(*net.TCPAddr); ok {
+			return a.AddrPort().Addr().Unmap().String()
+		}
+		return ""
 	}
 	if p.Limit && uint64(len(v)) > p.MaxLength {
 		v = v[:p.MaxLength]

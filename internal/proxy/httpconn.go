@@ -34,8 +34,9 @@ type httpConn struct {
 	// legExpired is x's method, bound once.
 	legExpired func() bool
 
-	used    bool // a request has been seen
-	closing bool // the next answer is the last (Envoy: DrainState::Closing)
+	buckets *buckets // of rate limits per connection; nil: none was asked for
+	used    bool     // a request has been seen
+	closing bool     // the next answer is the last (Envoy: DrainState::Closing)
 
 	// Set from outside, see connection.
 	busy, retired atomic.Bool
@@ -125,6 +126,7 @@ func (c *httpConn) one() bool {
 	stats.rqTotal.Add(1)
 	stats.rqActive.Add(1)
 	c.x.serve()
+	c.x.endFilters()
 	stats.rqActive.Add(-1)
 	stats.rqTime.add(c.x.elapsed())
 	if c.x.broken {

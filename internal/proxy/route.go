@@ -19,6 +19,7 @@ type routeTable struct {
 	// suffixes and prefixes hold what stands around the "*", the longest first.
 	suffixes, prefixes []affixes
 	any                *mesh.VirtualHost
+	limiters           limiters
 }
 
 // affixes are those of one length.
@@ -32,6 +33,8 @@ type match struct {
 	config *mesh.RouteConfig
 	host   *mesh.VirtualHost
 	route  *mesh.Route
+	// limiters are the table's.
+	limiters *limiters
 }
 
 func newRouteTable(rc *mesh.RouteConfig) *routeTable {
@@ -101,7 +104,7 @@ func (t *routeTable) match(r *http1.Request, d *draw) match {
 		m := &rt.Match
 		if pathMatches(m, path, short) && (m.Fraction == nil || d.hits(m.Fraction)) && (!m.GRPC || isGRPC(&r.Header)) && headersMatch(m.Headers, r) &&
 			queryMatches(m.Query, query) && (m.Cookies == nil || cookiesMatch(m.Cookies, r)) {
-			return match{t.config, vh, rt}
+			return match{t.config, vh, rt, &t.limiters}
 		}
 	}
 	return match{}
@@ -175,30 +178,10 @@ func headerMatches(m *mesh.HeaderMatch, r *http1.Request) bool {
 
 func valueMatches(m *mesh.HeaderMatch, v string) bool {
 	if m.Range == nil {
-		return stringMatches(&m.Match, v)
+		return m.Match.Matches(v)
 	}
 	n, err := strconv.ParseInt(v, 10, 64)
 	return err == nil && n >= m.Range.Start && n < m.Range.End
-}
-
-func stringMatches(m *mesh.StringMatch, v string) bool {
-	n := len(m.Value)
-	switch m.Kind {
-	case mesh.StringExact:
-		return len(v) == n && equal(v, m.Value, m.IgnoreCase)
-	case mesh.StringPrefix:
-		return len(v) >= n && equal(v[:n], m.Value, m.IgnoreCase)
-	case mesh.StringSuffix:
-		return len(v) >= n && equal(v[len(v)-n:], m.Value, m.IgnoreCase)
-	case mesh.StringContains:
-		if m.IgnoreCase {
-			return strings.Contains(strings.ToLower(v), strings.ToLower(m.Value))
-		}
-		return strings.Contains(v, m.Value)
-	case mesh.StringRegex:
-		return m.Regex.Match(v)
-	}
-	return true // StringPresent
 }
 
 // queryMatches compares the first value of each parameter, as it was sent: nothing is decoded.
@@ -210,7 +193,7 @@ func queryMatches(all []mesh.QueryMatch, query string) bool {
 			if there != m.Present {
 				return false
 			}
-		} else if !there || !stringMatches(&m.Match, v) {
+		} else if !there || !m.Match.Matches(v) {
 			return false
 		}
 	}
@@ -232,7 +215,7 @@ func cookiesMatch(all []mesh.CookieMatch, r *http1.Request) bool {
 	for i := range all {
 		m := &all[i]
 		v, there := cookie(r, m.Name)
-		if (there && stringMatches(&m.Match, v)) == m.Invert {
+		if (there && m.Match.Matches(v)) == m.Invert {
 			return false
 		}
 	}

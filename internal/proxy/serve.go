@@ -51,6 +51,9 @@ func (x *exchange) serve() {
 		x.reply(403, "", nil)
 		return
 	}
+	if len(c.v.before) > 0 && !x.filterRequest() {
+		return
+	}
 	x.route()
 }
 
@@ -100,6 +103,16 @@ func (x *exchange) findRoute() {
 	if table != nil {
 		x.match = table.match(&x.c.req, &x.draw)
 	}
+	if r := x.match.route; r != nil && r.Forward != nil {
+		x.split(r.Forward)
+		x.named = x.clusterName()
+		if d := r.Forward.IdleTimeout; d != nil {
+			x.idle = *d
+		}
+		if d := r.Forward.MaxStreamDuration; d != nil {
+			x.duration = *d
+		}
+	}
 }
 
 // route does what the route says.
@@ -136,18 +149,11 @@ func (x *exchange) redirect(status int, body string, to *mesh.Redirect) {
 // forward sends the request to an endpoint and its answer to the client.
 func (x *exchange) forward(a *mesh.RouteAction) {
 	c := x.c
-	x.split(a)
 	x.timeout = a.Timeout
 	if a.MaxGRPCTimeout != nil && x.grpc {
 		x.timeout = grpcTimeout(a, c.req.Header.Value("grpc-timeout"))
 	}
-	if a.IdleTimeout != nil {
-		x.idle = *a.IdleTimeout
-	}
-	if a.MaxStreamDuration != nil {
-		x.duration = *a.MaxStreamDuration
-	}
-	x.cluster = c.p.state.Load().clusters[mesh.ClusterID{Scope: c.v.scope, Name: x.clusterName()}]
+	x.cluster = c.p.state.Load().clusters[mesh.ClusterID{Scope: c.v.scope, Name: x.named}]
 	if x.cluster == nil {
 		c.v.http.noCluster.Add(1)
 		x.reply(a.ClusterNotFoundCode, "", nil)
@@ -167,7 +173,7 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		target := x.pick()
 		if target == nil {
 			x.cluster.stats.cxNoneHealthy.Add(1)
-			x.cluster.stats.answered(503)
+			x.answered(503)
 			x.reply(503, "no healthy upstream", nil)
 			break
 		}
@@ -194,7 +200,7 @@ func (x *exchange) dropped() bool {
 	case rand.Float32() >= e.Drop:
 		return false
 	}
-	x.cluster.stats.answered(503)
+	x.answered(503)
 	x.reply(503, body, func(h *http1.Header) { h.Set(mark, "true") })
 	return true
 }

@@ -22,6 +22,7 @@ type stats struct {
 	clusters  map[string]*clusterStats
 	proxied   map[string]*proxyProtocolStats
 	limits    map[string]*connectionLimitStats
+	extra     *extras
 	inspected inspectorStats
 	inspects  inspects
 }
@@ -51,7 +52,7 @@ func (s *stats) see(l *mesh.Listener) map[int]*proxyProtocolStats {
 func (s *stats) init() {
 	*s = stats{listeners: map[string]*listenerStats{}, https: map[string]*httpStats{}, tcps: map[string]*tcpStats{},
 		clusters: map[string]*clusterStats{}, proxied: map[string]*proxyProtocolStats{},
-		limits: map[string]*connectionLimitStats{}}
+		limits: map[string]*connectionLimitStats{}, extra: &extras{}}
 }
 
 func named[T any](mu *sync.Mutex, m map[string]*T, name string) *T {

@@ -68,6 +68,7 @@ func newTable() *table {
 	t.sections = append(t.sections, listenerFields()...)
 	t.sections = append(t.sections, httpFields()...)
 	t.sections = append(t.sections, managerFields()...)
+	t.sections = append(t.sections, filterFields()...)
 	t.sections = append(t.sections, routeFields()...)
 	t.sections = append(t.sections, clusterFields()...)
 	t.sections = append(t.sections, balancingFields()...)

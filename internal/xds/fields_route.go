@@ -17,8 +17,6 @@ func routeFields() []section {
 		runtime = "there are no runtime values: default_value counts"
 		hedge   = "one attempt runs at a time"
 		mirror  = "requests are not mirrored"
-		filters = "it configures a filter, and only router is there"
-		limits  = "only the rate limit filter reads it, which is refused where it is asked for"
 		buffer  = "it bounds what is kept for retries and mirroring"
 		meta    = "only filters that are not supported read it"
 	)
@@ -34,7 +32,7 @@ func routeFields() []section {
 			row{path: "ignore_path_parameters_in_path_matching", rule: honoured},
 			row{path: "metadata", rule: skipped, note: meta},
 			row{path: "request_mirror_policies", rule: refused, note: mirror},
-			row{path: "typed_per_filter_config", rule: refused, note: filters},
+			overrideRow("typed_per_filter_config"),
 			row{path: "vhds", rule: refused, note: "give virtual_hosts"},
 		)},
 		{name: "virtual_host", title: "Virtual hosts", msg: "envoy.config.route.v3.VirtualHost", rows: headerRows(
@@ -42,8 +40,8 @@ func routeFields() []section {
 			row{path: "domains", rule: honoured},
 			row{path: "routes", rule: honoured, into: []string{"route"}},
 			row{path: "virtual_clusters", rule: skipped, note: "it only shapes statistics"},
-			row{path: "rate_limits", rule: skipped, note: limits},
-			row{path: "cors", rule: skipped, note: "only the cors filter reads it, which is refused where it is asked for"},
+			row{path: "rate_limits", rule: honoured, into: []string{"rate_limit"}},
+			row{path: "cors", rule: honoured, note: "the deprecated form: for the cors filter, where typed_per_filter_config does not name it", into: []string{"old_cors_policy"}},
 			row{path: "per_request_buffer_limit_bytes", rule: skipped, note: buffer},
 			row{path: "request_body_buffer_limit", rule: skipped, note: buffer},
 			row{path: "metadata", rule: skipped, note: meta},
@@ -55,7 +53,7 @@ func routeFields() []section {
 			row{path: "include_attempt_count_in_response", rule: honoured},
 			row{path: "include_is_timeout_retry_header", rule: honoured},
 			row{path: "request_mirror_policies", rule: refused, note: mirror},
-			row{path: "typed_per_filter_config", rule: refused, note: filters},
+			overrideRow("typed_per_filter_config"),
 		)},
 		{name: "route", title: "Routes", msg: "envoy.config.route.v3.Route", rows: headerRows(
 			row{path: "name", rule: honoured},
@@ -81,7 +79,7 @@ func routeFields() []section {
 			row{path: "stat_prefix", rule: skipped, note: "it only shapes statistics"},
 			row{path: "per_request_buffer_limit_bytes", rule: skipped, note: buffer},
 			row{path: "request_body_buffer_limit", rule: skipped, note: buffer},
-			row{path: "typed_per_filter_config", rule: refused, note: filters},
+			overrideRow("typed_per_filter_config"),
 		)},
 		{name: "route_match", title: "Route matches", msg: "envoy.config.route.v3.RouteMatch", rows: []row{
 			{path: "prefix", rule: honoured},
@@ -155,10 +153,10 @@ func routeFields() []section {
 			{path: "host_rewrite_path_regex.substitution", rule: honoured},
 			{path: "regex_rewrite.pattern", rule: honoured, into: []string{"regex"}},
 			{path: "regex_rewrite.substitution", rule: honoured},
-			{path: "rate_limits", rule: skipped, note: limits},
-			{path: "include_vh_rate_limits", rule: skipped, note: limits},
+			{path: "rate_limits", rule: honoured, into: []string{"rate_limit"}},
+			{path: "include_vh_rate_limits", rule: honoured},
 			{path: "hash_policy", rule: honoured, into: []string{"hash_policy"}},
-			{path: "cors", rule: skipped, note: "only the cors filter reads it, which is refused where it is asked for"},
+			{path: "cors", rule: honoured, note: "the deprecated form: for the cors filter, where typed_per_filter_config does not name it", into: []string{"old_cors_policy"}},
 			{path: "early_data_policy", rule: skipped, note: "it is for HTTP/3"},
 			{path: "retry_policy", rule: honoured, into: []string{"retry_policy"}},
 			{path: "retry_policy_typed_config", rule: refused, note: "give retry_policy"},
@@ -206,7 +204,7 @@ func routeFields() []section {
 			row{path: "weight", rule: honoured},
 			row{path: "cluster_header", rule: honoured},
 			row{path: "host_rewrite_literal", rule: honoured},
-			row{path: "typed_per_filter_config", rule: refused, note: filters},
+			overrideRow("typed_per_filter_config"),
 		)},
 		{name: "header_option", title: "Headers that are added", msg: "envoy.config.core.v3.HeaderValueOption", rows: []row{
 			{path: "header.key", rule: honoured},

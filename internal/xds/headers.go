@@ -92,3 +92,12 @@ func headerAdd(o *corev3.HeaderValueOption, path string, f *findings) (mesh.Head
 	}
 	return h, true
 }
+
+// noCommands refuses command operators where a filter would have to expand them.
+func noCommands(adds []mesh.HeaderAdd, path string, f *findings) {
+	for i := range adds {
+		if adds[i].Format != nil {
+			f.refused(path, "command operators are not supported in filters: leno accepts fixed values (%%%% stands for %%)")
+		}
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -45,7 +44,7 @@ func (r *reader) http(p *hcmv3.HttpConnectionManager, path string, out *listener
 		h.ServerName = "envoy"
 	}
 	httpValues(p, path, f)
-	httpFilters(p.GetHttpFilters(), in("http_filters"), f)
+	h.Filters = httpFilters(p.GetHttpFilters(), in("http_filters"), f)
 	switch {
 	case p.GetRouteConfig() != nil:
 		rc := routeConfig(p.GetRouteConfig(), in("route_config"), f)
@@ -77,28 +76,6 @@ func httpValues(p *hcmv3.HttpConnectionManager, path string, f *findings) {
 	}
 	if a := p.GetCommonHttpProtocolOptions().GetHeadersWithUnderscoresAction(); a != corev3.HttpProtocolOptions_ALLOW {
 		f.refused(join(path, "common_http_protocol_options.headers_with_underscores_action"), "%s is not supported: leno accepts ALLOW", a)
-	}
-}
-
-// httpFilters checks that the filters come down to the router.
-func httpFilters(list []*hcmv3.HttpFilter, path string, f *findings) {
-	if len(list) == 0 {
-		f.refused(path, "is empty: the last filter must be envoy.filters.http.router")
-		return
-	}
-	for i, flt := range list {
-		_, router := unpack(flt.GetTypedConfig()).(*routerv3.Router)
-		last := i == len(list)-1
-		switch sub := at(path, i); {
-		case flt.GetConfigDiscovery() != nil:
-			// refused by the table
-		case flt.GetTypedConfig() == nil:
-			f.invalid(sub, "typed_config is missing")
-		case router && !last:
-			f.invalid(sub, "terminal filter %s must be the last", flt.GetName())
-		case !router && last && !f.hasBelow(mesh.Refused, sub):
-			f.invalid(sub, "the last filter must be envoy.filters.http.router")
-		}
 	}
 }
 

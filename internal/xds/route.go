@@ -55,6 +55,7 @@ func routeConfig(p *routev3.RouteConfiguration, path string, f *findings) *route
 		IgnorePortInHostMatching:           p.GetIgnorePortInHostMatching(),
 		VHostHeader:                        strings.ToLower(p.GetVhostHeader()),
 		IgnorePathParametersInPathMatching: p.GetIgnorePathParametersInPathMatching(),
+		Filters:                            filterOverrides(p.GetTypedPerFilterConfig(), join(path, "typed_per_filter_config"), f),
 	}
 	rr := &routeReader{f: f, out: &routeResource{config: rc},
 		maxBody: uint32Or(p.GetMaxDirectResponseBodySizeBytes(), defaultMaxBody)}
@@ -102,6 +103,9 @@ func (rr *routeReader) virtualHost(p *routev3.VirtualHost, path string) *mesh.Vi
 		AttemptCountRequest:  p.GetIncludeRequestAttemptCount(),
 		AttemptCountResponse: p.GetIncludeAttemptCountInResponse(),
 		IsTimeoutRetry:       p.GetIncludeIsTimeoutRetryHeader(),
+		RateLimits:           rateLimits(p.GetRateLimits(), join(path, "rate_limits"), rr.f),
+		CORS:                 oldCORS(p.GetCors(), join(path, "cors"), rr.f), //nolint:staticcheck // likewise
+		Filters:              filterOverrides(p.GetTypedPerFilterConfig(), join(path, "typed_per_filter_config"), rr.f),
 	}
 	rr.retry = retry(p.GetRetryPolicy(), join(path, "retry_policy"), rr.f)
 	for _, d := range p.GetDomains() {
@@ -120,6 +124,7 @@ func (rr *routeReader) route(p *routev3.Route, path string) *mesh.Route {
 		Match:           routeMatch(p.GetMatch(), join(path, "match"), rr.f),
 		RequestHeaders:  requestHeaders(p, path, rr.f),
 		ResponseHeaders: responseHeaders(p, path, rr.f),
+		Filters:         filterOverrides(p.GetTypedPerFilterConfig(), join(path, "typed_per_filter_config"), rr.f),
 	}
 	// What of a match is not supported was left out of r.Match, so a tombstone takes more requests than the
 	// route would have, never fewer.
@@ -157,6 +162,9 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 		HashPolicy:           hashPolicies(p.GetHashPolicy(), join(path, "hash_policy"), rr.f),
 		AutoHostRewrite:      p.GetAutoHostRewrite().GetValue(),
 		AppendXForwardedHost: p.GetAppendXForwardedHost(),
+		RateLimits:           rateLimits(p.GetRateLimits(), join(path, "rate_limits"), rr.f),
+		IncludeVHRateLimits:  p.GetIncludeVhRateLimits().GetValue(),          //nolint:staticcheck // deprecated, and still in files
+		CORS:                 oldCORS(p.GetCors(), join(path, "cors"), rr.f), //nolint:staticcheck // deprecated, and still in files
 		BufferLimit:          defaultBufferLimit,
 		ClusterNotFoundCode:  notFoundCodes[p.GetClusterNotFoundResponseCode()],
 	}
@@ -206,6 +214,7 @@ func (rr *routeReader) weighted(p *routev3.WeightedCluster, path string, a *mesh
 			HostRewriteLiteral: c.GetHostRewriteLiteral(),
 			RequestHeaders:     requestHeaders(c, sub, rr.f),
 			ResponseHeaders:    responseHeaders(c, sub, rr.f),
+			Filters:            filterOverrides(c.GetTypedPerFilterConfig(), join(sub, "typed_per_filter_config"), rr.f),
 		})
 	}
 	switch {

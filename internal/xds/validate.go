@@ -4,6 +4,7 @@ package xds
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -57,6 +58,7 @@ func addValidation(err error, md protoreflect.MessageDescriptor, path string, f 
 	inner := fd.Message()
 	if fd.IsMap() {
 		inner = fd.MapValue().Message()
+		sub = join(path, string(fd.Name())) + fmt.Sprintf("[%q]", strings.Trim(index, "[]")) // as the decoder writes it
 	}
 	if e.Cause() != nil && inner != nil {
 		addValidation(e.Cause(), inner, sub, f)
