@@ -348,10 +348,11 @@ type HeaderOps struct {
 	Add    []HeaderAdd
 }
 
-// HeaderAdd sets one header. Value has no command operators other than "%%", already turned into "%".
+// HeaderAdd sets one header. Value has no command operators; Format, where it has any, stands in its place.
 type HeaderAdd struct {
 	Name           string
 	Value          string
+	Format         Format
 	Action         AppendAction
 	KeepEmptyValue bool
 }

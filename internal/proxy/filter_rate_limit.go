@@ -89,12 +89,12 @@ func (s *rateLimitStep) request(x *exchange) bool {
 	}
 	s.limited.Add(1)
 	if !chance(c.Enforced) {
-		apply(&c.RequestHeaders, &x.c.req.Header)
+		x.apply(&c.RequestHeaders, &x.c.req.Header, nil)
 		return true
 	}
 	s.enforced.Add(1)
 	x.reply(c.Status, "local_rate_limited", func(h *http1.Header) {
-		apply(&c.ResponseHeaders, h)
+		x.apply(&c.ResponseHeaders, h, h)
 		if c.RetryAfter && c.Status == 429 && !h.Has("retry-after") {
 			_, wait := s.asked.left()
 			h.Set("retry-after", strconv.FormatUint(max(wait, 1), 10))

@@ -149,11 +149,11 @@ func redirectPath(to *mesh.Redirect, m *mesh.RouteMatch, path string) string {
 // requestOps and responseOps apply the header operations of all levels. The most specific level goes first, so that the
 // others may overwrite it, unless the configuration turns that round.
 func (x *exchange) requestOps() {
-	x.eachLevel(func(l level) { apply(l.request, &x.c.req.Header) })
+	x.eachLevel(func(l level) { x.apply(l.request, &x.c.req.Header, nil) })
 }
 
 func (x *exchange) responseOps(h *http1.Header) {
-	x.eachLevel(func(l level) { apply(l.response, h) })
+	x.eachLevel(func(l level) { x.apply(l.response, h, h) })
 }
 
 type level struct{ request, response *mesh.HeaderOps }
@@ -180,40 +180,43 @@ func (x *exchange) eachLevel(f func(level)) {
 }
 
 // apply does the operations of one level: removals, then overwriting, then what is added. What is added looks at the fields
-// as they were before (Envoy: header_parser.cc, evaluateHeaders).
-func apply(ops *mesh.HeaderOps, h *http1.Header) {
+// as they were before (Envoy: header_parser.cc, evaluateHeaders). response is nil for a request.
+func (x *exchange) apply(ops *mesh.HeaderOps, h, response *http1.Header) {
 	for _, name := range ops.Remove {
 		h.Del(name)
 	}
 	if len(ops.Add) == 0 {
 		return
 	}
-	var add []*mesh.HeaderAdd
-	var set []*mesh.HeaderAdd
+	var add, set []http1.Field
 	for i := range ops.Add {
 		a := &ops.Add[i]
-		if a.Value == "" && !a.KeepEmptyValue {
+		f := http1.Field{Name: a.Name, Value: a.Value}
+		if a.Format != nil {
+			f.Value = x.expand(a.Format, response)
+		}
+		if f.Value == "" && !a.KeepEmptyValue {
 			continue
 		}
 		switch a.Action {
 		case mesh.AppendIfExistsOrAdd:
-			add = append(add, a)
+			add = append(add, f)
 		case mesh.AddIfAbsent:
 			if !h.Has(a.Name) {
-				add = append(add, a)
+				add = append(add, f)
 			}
 		case mesh.OverwriteIfExists:
 			if h.Has(a.Name) {
-				set = append(set, a)
+				set = append(set, f)
 			}
 		case mesh.OverwriteIfExistsOrAdd:
-			set = append(set, a)
+			set = append(set, f)
 		}
 	}
-	for _, a := range set {
-		h.Set(a.Name, a.Value)
+	for _, f := range set {
+		h.Set(f.Name, f.Value)
 	}
-	for _, a := range add {
-		h.Add(a.Name, a.Value)
+	for _, f := range add {
+		h.Add(f.Name, f.Value)
 	}
 }

@@ -208,7 +208,7 @@ func routeFields() []section {
 		)},
 		{name: "header_option", title: "Headers that are added", msg: "envoy.config.core.v3.HeaderValueOption", rows: []row{
 			{path: "header.key", rule: honoured},
-			{path: "header.value", rule: honoured, note: "without %COMMANDS%; %% stands for %"},
+			{path: "header.value", rule: honoured, note: "with REQ, RESP, PROTOCOL, ROUTE_NAME, DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT and DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT between %; %% stands for %"},
 			{path: "append", rule: honoured, note: "the deprecated form of append_action"},
 			{path: "append_action", rule: honoured},
 			{path: "keep_empty_value", rule: honoured},

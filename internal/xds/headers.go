@@ -4,8 +4,6 @@ package xds
 
 import (
 	"errors"
-	"fmt"
-	"regexp"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -77,48 +75,29 @@ func headerAdd(o *corev3.HeaderValueOption, path string, f *findings) (mesh.Head
 			h.Action = mesh.OverwriteIfExistsOrAdd
 		}
 	}
-	v, err := literal(o.GetHeader().GetValue())
-	var command *commandError
+	v, err := format(o.GetHeader().GetValue())
 	switch sub := join(path, "header.value"); {
-	case errors.As(err, &command):
+	case errors.As(err, new(*commandError)) || errors.As(err, new(*operandError)):
 		f.refused(sub, "%v", err)
 		return h, false
 	case err != nil:
 		f.invalid(sub, "%v", err)
 		return h, false
 	}
-	h.Value = v
+	switch {
+	case len(v) == 1 && v[0].Command == "":
+		h.Value = v[0].Text
+	case len(v) > 0:
+		h.Format = v
+	}
 	return h, true
 }
 
-// commandError is a command operator, which Envoy would replace for each request.
-type commandError struct{ command string }
-
-func (e *commandError) Error() string {
-	return fmt.Sprintf("%s is not supported: leno accepts fixed values (%%%% stands for %%)", e.command)
-}
-
-var commandOperator = regexp.MustCompile(`^%[A-Z][A-Z0-9_]*(\([^)]*\))?(:[0-9]+)?%`)
-
-// literal is a header value without command operators.
-func literal(s string) (string, error) {
-	var b strings.Builder
-	for {
-		i := strings.IndexByte(s, '%')
-		if i < 0 {
-			b.WriteString(s)
-			return b.String(), nil
+// noCommands refuses command operators where a filter would have to expand them.
+func noCommands(adds []mesh.HeaderAdd, path string, f *findings) {
+	for i := range adds {
+		if adds[i].Format != nil {
+			f.refused(path, "command operators are not supported in filters: leno accepts fixed values (%%%% stands for %%)")
 		}
-		b.WriteString(s[:i])
-		s = s[i:]
-		if strings.HasPrefix(s, "%%") {
-			b.WriteByte('%')
-			s = s[2:]
-			continue
-		}
-		if c := commandOperator.FindString(s); c != "" {
-			return "", &commandError{c}
-		}
-		return "", fmt.Errorf("%q is not a command operator; write %%%% for %%", s)
 	}
 }

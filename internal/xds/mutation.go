@@ -37,6 +37,7 @@ func mutations(list []*mutationv3.HeaderMutation, pseudo []string, path string, 
 				continue
 			}
 			if h, ok := headerAdd(a.Append, join(sub, "append"), f); ok {
+				noCommands([]mesh.HeaderAdd{h}, join(sub, "append.header.value"), f)
 				out = append(out, mesh.Mutation{Add: &h})
 			}
 		case *mutationv3.HeaderMutation_RemoveOnMatch_:

@@ -23,6 +23,8 @@ func localRateLimit(p *limitv3.LocalRateLimit, route bool, path string, f *findi
 		RequestHeaders: headerOps(p.GetRequestHeadersToAddWhenNotEnforced(), nil,
 			join(path, "request_headers_to_add_when_not_enforced"), "", f),
 	}
+	noCommands(out.ResponseHeaders.Add, join(path, "response_headers_to_add"), f)
+	noCommands(out.RequestHeaders.Add, join(path, "request_headers_to_add_when_not_enforced"), f)
 	if e := fractionIf(p.GetFilterEnabled()); e != nil {
 		out.Enabled = *e
 	}
