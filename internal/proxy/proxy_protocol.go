@@ -45,7 +45,7 @@ func (p *proxyProtocol) look(data []byte, a *arrival) (judgement, int) {
 		return goAhead, 0
 	}
 	v2 := len(data) >= proxyV2Head && begins(proxyV2Signature)
-	endless := len(data) > proxyV1Most && bytes.Index(data, []byte("\r\n")) < 0
+	endless := len(data) > proxyV1Most && !bytes.Contains(data, []byte("\r\n"))
 	if !v2 && (endless || len(data) >= proxyV2Head && !begins(proxyV1Signature)) {
 		p.stats.refused.Add(1)
 		p.stats.errors.Add(1)
