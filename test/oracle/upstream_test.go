@@ -27,6 +27,7 @@ type journal struct {
 	mu       sync.Mutex
 	all      []*seen
 	reading  int            // requests whose head has come and that are not in all yet
+	closing  int            // connections that are closed without a word after their answer
 	attempts map[string]int // of one request, by x-request-id
 }
 
@@ -49,17 +50,24 @@ func (j *journal) begin() {
 }
 
 // settle waits until what the data plane has sent is in the journal: a client may have its answer before an upstream
-// has noticed that its request was broken off.
+// has noticed that its request was broken off, or has closed a connection that would otherwise be used again.
 func (j *journal) settle() {
 	const grace, limit = 5 * time.Millisecond, time.Second
 	for begun := time.Now(); time.Since(begun) < limit; time.Sleep(time.Millisecond) {
 		j.mu.Lock()
-		done := j.reading == 0 && (len(j.all) > 0 || time.Since(begun) > grace)
+		done := j.reading == 0 && j.closing == 0 && (len(j.all) > 0 || time.Since(begun) > grace)
 		j.mu.Unlock()
 		if done {
 			return
 		}
 	}
+}
+
+// close notes the beginning and the end (n 1 and -1) of a silent close.
+func (j *journal) close(n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.closing += n
 }
 
 func (j *journal) add(s *seen) {
@@ -188,6 +196,13 @@ func (u *httpUpstream) handle(c *net.TCPConn, number int) {
 		}
 		u.j.add(s)
 		method, _, _ := m.request()
+		if a.raw != nil {
+			u.j.close(1)
+			a.write(c, method)
+			c.Close()
+			u.j.close(-1)
+			return
+		}
 		if !a.write(c, method) {
 			return
 		}
