@@ -106,7 +106,7 @@ func (x *exchange) reset() {
 		x.early = nil
 	}
 	x.side, x.early, x.headed, x.broken = nil, x.early[:0], false, false
-	x.remote, x.internal = x.c.remote, false
+	x.remote, x.internal = x.c.from.Addr(), false
 	x.cookies = x.cookies[:0]
 	x.grpc, x.draw, x.match, x.cluster, x.share = false, 0, match{}, nil, nil
 	x.c.req.Method = ""

@@ -79,7 +79,7 @@ func (s *rbacStep) count(allowed bool, met, prefix, kind string, yes, no *counte
 // subject is who a policy is asked about.
 func (x *exchange) subject() policy.Subject {
 	c := x.c
-	s := policy.Subject{Direct: addressOf(c.conn.RemoteAddr()).Addr(), Source: c.from.Addr(), Remote: x.remote, Destination: c.to, HTTP: x}
+	s := policy.Subject{Direct: c.peer, Source: c.from.Addr(), Remote: x.remote, Destination: c.to, HTTP: x}
 	if l := c.v.listener; !l.BindToPort {
 		// The kernel turned the client to a socket in its own namespace, which sees other addresses than the client's.
 		hidden := s.Direct

@@ -3,7 +3,6 @@
 package proxy
 
 import (
-	"net"
 	"strings"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -48,11 +47,7 @@ func (x *exchange) formatPart(p *mesh.FormatPart, response *http1.Header) string
 	case mesh.CommandRemoteAddress:
 		return x.remote.String()
 	case mesh.CommandDirectRemoteAddress:
-		// The peer itself, whatever a PROXY header says.
-		if a, ok := x.c.conn.RemoteAddr().(*net.TCPAddr); ok {
-			return a.AddrPort().Addr().Unmap().String()
-		}
-		return ""
+		return x.c.peer.String() // whatever a PROXY header says
 	}
 	if p.Limit && uint64(len(v)) > p.MaxLength {
 		v = v[:p.MaxLength]

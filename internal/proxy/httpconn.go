@@ -20,8 +20,8 @@ type httpConn struct {
 	v      *chain
 	config *mesh.HTTPConnectionManager
 	conn   *net.TCPConn
-	remote netip.Addr
-	// from and to are the connection's ends, as listener filters say.
+	// peer is who has connected; from and to are the connection's ends, as listener filters say.
+	peer     netip.Addr
 	from, to netip.AddrPort
 
 	in    *http1.Reader
@@ -48,7 +48,7 @@ var (
 )
 
 func (p *Proxy) serveHTTP(v *chain, conn *net.TCPConn, a *arrival) {
-	c := &httpConn{p: p, v: v, config: v.config.HTTP, conn: conn, remote: a.remote.Addr(), from: a.remote, to: a.local}
+	c := &httpConn{p: p, v: v, config: v.config.HTTP, conn: conn, peer: a.direct.Addr(), from: a.remote, to: a.local}
 	c.in = http1.NewReader(c)
 	c.read.set, c.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
 	c.out.init(conn, func(n int64) { v.http.cxTx.Add(uint64(n)) })

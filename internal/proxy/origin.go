@@ -76,10 +76,10 @@ func within(all []netip.Prefix, a netip.Addr) bool {
 
 // forwardedFor is what x-forwarded-for gets for the connection's own peer.
 func (c *httpConn) forwardedFor() string {
-	if c.remote.IsLoopback() {
+	if c.from.Addr().IsLoopback() {
 		return hostAddress()
 	}
-	return c.remote.String()
+	return c.from.Addr().String()
 }
 
 // port is the one that the client has asked for.

@@ -74,7 +74,7 @@ func (x *exchange) sanitize() {
 // locate finds the client that the request comes from, and whether it is an internal one.
 func (x *exchange) locate() {
 	c, h, o := x.c, &x.c.req.Header, &x.c.config.Origin
-	x.remote, x.internal = c.remote, false
+	x.remote, x.internal = c.from.Addr(), false
 	var alone bool // the address is the only one that was named
 	if c.config.UseRemoteAddress {
 		alone = !h.Has("x-forwarded-for")
@@ -95,8 +95,8 @@ func (x *exchange) locate() {
 	} else {
 		for i := range o.Detection {
 			d := &o.Detection[i]
-			a, only := detect(d, h, c.remote)
-			if d.Append || len(d.Trusted) > 0 && !within(d.Trusted, c.remote) {
+			a, only := detect(d, h, c.from.Addr())
+			if d.Append || len(d.Trusted) > 0 && !within(d.Trusted, c.from.Addr()) {
 				h.Add("x-forwarded-for", c.forwardedFor())
 			}
 			if a.IsValid() {

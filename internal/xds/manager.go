@@ -62,19 +62,25 @@ func detection(m *xffv3.XffConfig, path string, f *findings) mesh.XFFDetection {
 	return d
 }
 
-// prefixes reads ranges of addresses. A length beyond the address is the whole address, as in Envoy.
 func prefixes(list []*corev3.CidrRange, path string, f *findings) []netip.Prefix {
 	var all []netip.Prefix
 	for i, r := range list {
-		a, err := netip.ParseAddr(r.GetAddressPrefix())
-		if err != nil || a.Zone() != "" {
-			f.invalid(join(at(path, i), "address_prefix"), "must be an IP address, not %q", r.GetAddressPrefix())
-			continue
+		if p, ok := prefix(r, at(path, i), f); ok {
+			all = append(all, p)
 		}
-		p, _ := a.Prefix(min(int(r.GetPrefixLen().GetValue()), a.BitLen())) // within bounds
-		all = append(all, p)
 	}
 	return all
+}
+
+// prefix reads a range of addresses. A length beyond the address is the whole address, as in Envoy.
+func prefix(r *corev3.CidrRange, path string, f *findings) (netip.Prefix, bool) {
+	a, err := netip.ParseAddr(r.GetAddressPrefix())
+	if err != nil || a.Zone() != "" {
+		f.invalid(join(path, "address_prefix"), "must be an IP address, not %q", r.GetAddressPrefix())
+		return netip.Prefix{}, false
+	}
+	p, _ := a.Prefix(min(int(r.GetPrefixLen().GetValue()), a.BitLen())) // within bounds
+	return p, true
 }
 
 var escapedSlashes = map[hcmv3.HttpConnectionManager_PathWithEscapedSlashesAction]mesh.EscapedSlashes{

@@ -5,7 +5,6 @@ package xds
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -60,7 +59,7 @@ func (r *rbacReader) permission(p *rbacv3.Permission, path string) mesh.RBACCond
 	case *rbacv3.Permission_AndRules:
 		return mesh.RBACCondition{Kind: mesh.RBACAnd, Of: r.permissions(s.AndRules.GetRules(), join(path, "and_rules.rules"))}
 	case *rbacv3.Permission_OrRules:
-		return mesh.RBACCondition{Kind: mesh.RBACOr, Of: r.permissions(s.OrRules.GetRules(), join(path, "or_rules.rules"))}
+		return mesh.RBACCondition{Kind: mesh.RBACOr, Of: r.permissions(s.OrRules.GetRules(), join(path, "owithinrules.rules"))}
 	case *rbacv3.Permission_NotRule:
 		return mesh.RBACCondition{Kind: mesh.RBACNot, Of: []mesh.RBACCondition{r.permission(s.NotRule, join(path, "not_rule"))}}
 	case *rbacv3.Permission_Any:
@@ -72,7 +71,7 @@ func (r *rbacReader) permission(p *rbacv3.Permission, path string) mesh.RBACCond
 	case *rbacv3.Permission_UrlPath:
 		return r.text(mesh.RBACPath, s.UrlPath.GetPath(), join(path, "url_path.path"))
 	case *rbacv3.Permission_RequestedServerName:
-		return r.text(mesh.RBACServerName, s.RequestedServerName, join(path, "requested_server_name"))
+		return r.text(mesh.RBACServerName, s.RequestedServerName, join(path, "requested_servewithinname"))
 	case *rbacv3.Permission_DestinationIp:
 		return r.address(mesh.RBACDestinationIP, s.DestinationIp, join(path, "destination_ip"))
 	case *rbacv3.Permission_DestinationPort:
@@ -101,7 +100,7 @@ func (r *rbacReader) principal(p *rbacv3.Principal, path string) mesh.RBACCondit
 	case *rbacv3.Principal_AndIds:
 		return mesh.RBACCondition{Kind: mesh.RBACAnd, Of: r.principals(s.AndIds.GetIds(), join(path, "and_ids.ids"))}
 	case *rbacv3.Principal_OrIds:
-		return mesh.RBACCondition{Kind: mesh.RBACOr, Of: r.principals(s.OrIds.GetIds(), join(path, "or_ids.ids"))}
+		return mesh.RBACCondition{Kind: mesh.RBACOr, Of: r.principals(s.OrIds.GetIds(), join(path, "owithinids.ids"))}
 	case *rbacv3.Principal_NotId:
 		return mesh.RBACCondition{Kind: mesh.RBACNot, Of: []mesh.RBACCondition{r.principal(s.NotId, join(path, "not_id"))}}
 	case *rbacv3.Principal_Any:
@@ -136,11 +135,9 @@ func (r *rbacReader) text(k mesh.RBACKind, p *matcherv3.StringMatcher, path stri
 }
 
 func (r *rbacReader) address(k mesh.RBACKind, p *corev3.CidrRange, path string) mesh.RBACCondition {
-	a, err := netip.ParseAddr(p.GetAddressPrefix())
-	if err != nil || a.Zone() != "" {
-		r.f.invalid(join(path, "address_prefix"), "must be an IP address, not %q", p.GetAddressPrefix())
+	within, ok := prefix(p, path, r.f)
+	if !ok {
 		return mesh.RBACCondition{Kind: mesh.RBACNever}
 	}
-	rng, _ := a.Prefix(min(int(p.GetPrefixLen().GetValue()), a.BitLen())) // within bounds
-	return mesh.RBACCondition{Kind: k, Range: rng}
+	return mesh.RBACCondition{Kind: k, Range: within}
 }
