@@ -69,6 +69,11 @@ type ZoneAware struct {
 	MinClusterSize uint64
 	// FailTrafficOnPanic fails requests in panic.
 	FailTrafficOnPanic bool
-	// ForceLocalityDirect sends everything to the own locality while it has a healthy host.
-	ForceLocalityDirect bool
+	// ForceLocal sends everything to the own locality while it has that many healthy hosts; nil: not forced.
+	ForceLocal *uint32
+	// ByWeight counts the weights of hosts, not hosts (locality_basis: HEALTHY_HOSTS_WEIGHT).
+	ByWeight bool
 }
+
+// DefaultZoneAware is what holds where a file does not say anything.
+var DefaultZoneAware = ZoneAware{RoutingEnabled: 100, MinClusterSize: 6}

@@ -32,7 +32,11 @@ type Scope struct {
 	// Source is the bootstrap file that the scope came from.
 	Source string
 
-	Node  Node
+	Node Node
+	// LocalCluster names the cluster whose hosts are this data plane and its kin (cluster_manager.local_cluster_name): with it,
+	// balancing is zone aware. Empty: none.
+	LocalCluster string
+
 	Admin *Admin // nil: the bootstrap has no admin section
 
 	// Listeners, Routes and Clusters are ordered by name; names are unique.

@@ -30,6 +30,7 @@ type cluster struct {
 type view struct {
 	config   *mesh.Cluster
 	set      *mesh.HostSet
+	local    *mesh.HostSet // of the local cluster; nil: there is none
 	balancer *balancer
 }
 
@@ -45,16 +46,16 @@ type host struct {
 }
 
 // cluster returns the running cluster, old or new, with what is configured now.
-func (p *Proxy) cluster(c *cluster, id mesh.ClusterID, config *mesh.Cluster, set *mesh.HostSet) *cluster {
+func (p *Proxy) cluster(c *cluster, id mesh.ClusterID, config *mesh.Cluster, set, local *mesh.HostSet) *cluster {
 	if c == nil {
 		c = &cluster{id: id, counts: p.o.Counts, stats: p.stats.cluster(config.StatName()), hosts: map[netip.AddrPort]*host{}}
 		for i := range c.flights {
 			c.flights[i].cluster, c.flights[i].priority = c, mesh.Priority(i)
 		}
-	} else if v := c.view.Load(); v.config == config && v.set == set {
+	} else if v := c.view.Load(); v.config == config && v.set == set && v.local == local {
 		return c
 	}
-	c.view.Store(&view{config, set, c.newBalancer(config, set)})
+	c.view.Store(&view{config, set, local, c.newBalancer(config, set, local)})
 	c.keepOnly(set)
 	return c
 }

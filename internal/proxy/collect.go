@@ -158,6 +158,7 @@ func collectCluster(e scope, s *clusterStats) {
 		e.value64("maglev_lb.min_entries_per_host", m.fewest)
 		e.value64("maglev_lb.max_entries_per_host", m.most)
 	}
+	s.zones.collect(e)
 	collectAnswers(e, "upstream_rq", &s.answers)
 	if s.retried.rqCompleted.Load() > 0 { // Envoy makes these when the first is counted
 		collectAnswers(e, "retry.upstream_rq", &s.retried)

@@ -140,6 +140,7 @@ type clusterStats struct {
 	rqTotal, rqTimeout, rqPendingTotal, rqPendingOverflow, rqActiveOverflow, rqCancelled, rqReset counter
 	rqActive, rqPendingActive                                                                     gauge
 	lbHealthyPanic                                                                                counter
+	zones                                                                                         zoneStats
 	ring                                                                                          atomic.Pointer[ringStats]
 	maglev                                                                                        atomic.Pointer[maglevStats]
 	answers

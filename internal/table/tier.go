@@ -77,14 +77,19 @@ func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
 		if m == nil || m.Tombstone != "" {
 			continue // its share is refused, in any tier
 		}
-		if why := clusterNeedsProxy(l, m, c.in.Hosts.Set(mesh.ClusterID{Scope: sc.Cgroup, Name: w.Name})); why != "" {
+		if why := clusterNeedsProxy(l, m, c.in.Hosts.Set(mesh.ClusterID{Scope: sc.Cgroup, Name: w.Name}), zoned(sc, m)); why != "" {
 			return why
 		}
 	}
 	return ""
 }
 
-func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet) string {
+// zoned says whether balancing looks at zones where there are several.
+func zoned(sc *mesh.Scope, m *mesh.Cluster) bool {
+	return sc.LocalCluster != "" && sc.LocalCluster != m.Name
+}
+
+func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet, zoned bool) string {
 	usable := set.Usable
 	if len(usable) == 0 {
 		return "" // nothing to balance: refused in any tier
@@ -102,8 +107,10 @@ func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet) str
 		return fmt.Sprintf("cluster %s: slow_start_config: weights change with time, in the agent", m.Name)
 	case set.Split:
 		return fmt.Sprintf("cluster %s: its endpoints are chosen by priority or locality first, in the agent", m.Name)
-	case m.ZoneAware != nil:
-		return fmt.Sprintf("cluster %s: zone_aware_lb_config is looked at in the agent", m.Name)
+	case zoned && len(set.Levels[0].Localities) > 1:
+		return fmt.Sprintf("cluster %s: cluster_manager.local_cluster_name: the zone is looked at in the agent", m.Name)
+	case m.ZoneAware != nil && m.ZoneAware.FailTrafficOnPanic:
+		return fmt.Sprintf("cluster %s: fail_traffic_on_panic is looked at in the agent", m.Name)
 	case m.FullScan:
 		return fmt.Sprintf("cluster %s: selection_method FULL_SCAN: all hosts are compared in the agent", m.Name)
 	case m.Policy == mesh.LeastRequest && !equalWeights(usable):

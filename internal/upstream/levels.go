@@ -105,7 +105,7 @@ func spread(levels []mesh.Level, e *mesh.Endpoints, threshold uint32) {
 	}
 	total := true
 	for i := range levels {
-		levels[i].Panic = sum < 100 && inPanic(&levels[i], threshold)
+		levels[i].Panic = sum < 100 && levels[i].TooFew(threshold)
 		total = total && levels[i].Panic
 	}
 	if total {
@@ -159,14 +159,6 @@ func round(levels []mesh.Level, healthy, degraded []uint32, left uint32) {
 			return
 		}
 	}
-}
-
-func inPanic(l *mesh.Level, threshold uint32) bool {
-	fit := 0.0
-	if n := counted(l.All); n > 0 {
-		fit = 100*float64(len(l.Healthy))/float64(n) + 100*float64(len(l.Degraded))/float64(n)
-	}
-	return fit < float64(threshold)
 }
 
 // totalPanic: no level is fit, so that each gets the share that its number of hosts is.

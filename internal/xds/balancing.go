@@ -160,8 +160,21 @@ func locality(m *lbv3.LocalityLbConfig, c *mesh.Cluster) {
 	if z := m.GetZoneAwareLbConfig(); z != nil {
 		c.ZoneAware = &mesh.ZoneAware{RoutingEnabled: wholePercent(z.GetRoutingEnabled(), 100),
 			MinClusterSize: uint64Or(z.GetMinClusterSize(), 6), FailTrafficOnPanic: z.GetFailTrafficOnPanic(),
-			ForceLocalityDirect: z.GetForceLocalityDirectRouting()} //nolint:staticcheck // deprecated, still used
+			ForceLocal: forceLocal(z), ByWeight: z.GetLocalityBasis() == lbv3.LocalityLbConfig_ZoneAwareLbConfig_HEALTHY_HOSTS_WEIGHT}
 	}
+}
+
+// forceLocal is how many healthy hosts in the own locality get everything.
+func forceLocal(z *lbv3.LocalityLbConfig_ZoneAwareLbConfig) *uint32 {
+	switch {
+	case z.GetForceLocalZone() != nil:
+		n := uint32Or(z.GetForceLocalZone().GetMinSize(), 1)
+		return &n
+	case z.GetForceLocalityDirectRouting(): //nolint:staticcheck // deprecated, still used
+		n := uint32(1)
+		return &n
+	}
+	return nil
 }
 
 func slowStart(m *lbv3.SlowStartConfig, path string, f *findings) *mesh.SlowStart {

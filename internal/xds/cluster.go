@@ -53,6 +53,9 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 		out.edsSource(&p, f)
 	} else {
 		inlineEndpoints(&p, c, f)
+		if c.Name == r.localCluster && c.Discovery != mesh.LogicalDNS { // Envoy does not look there
+			onePriority(p.GetLoadAssignment(), "load_assignment", f)
+		}
 	}
 	f.bury()
 	return out, f

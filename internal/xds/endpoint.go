@@ -15,11 +15,23 @@ import (
 )
 
 // endpoints reads a load assignment that stands by itself (EDS).
-func (r *reader) endpoints(n *yaml.Node) (*mesh.Endpoints, *findings) {
+func (r *reader) endpoints(n *yaml.Node, local bool) (*mesh.Endpoints, *findings) {
 	var p endpointv3.ClusterLoadAssignment
 	f := r.read(n, &p, "load_assignment")
 	e := assignment(&p, "", false, f)
+	if local {
+		onePriority(&p, "", f)
+	}
 	return e, f
+}
+
+// onePriority holds Envoy's rule for the local cluster, whose hosts are counted by locality.
+func onePriority(p *endpointv3.ClusterLoadAssignment, path string, f *findings) {
+	for i, loc := range p.GetEndpoints() {
+		if loc.GetPriority() > 0 {
+			f.invalid(join(at(join(path, "endpoints"), i), "priority"), "must be 0 in the local cluster, which cluster_manager.local_cluster_name names")
+		}
+	}
 }
 
 // inlineEndpoints reads the load assignment of a cluster that is not EDS.

@@ -9,7 +9,6 @@ func clusterFields() []section {
 		tune    = "it tunes connections"
 		h2      = "HTTP/2 is not spoken to upstreams: use explicit_http_config.http_protocol_options"
 		runtime = "a name only: there are no runtime values"
-		zones   = "it needs cluster_manager.local_cluster_name, which is skipped"
 		changes = "it tunes how changes of hosts are taken"
 		dns     = "give it at a cluster of type STRICT_DNS or LOGICAL_DNS"
 	)
@@ -47,8 +46,8 @@ func clusterFields() []section {
 			{path: "circuit_breakers.thresholds.track_remaining", rule: honoured},
 			{path: "common_lb_config.healthy_panic_threshold.value", rule: honoured, note: "absent: 50"},
 			{path: "common_lb_config.update_merge_window", rule: skipped, note: changes},
-			{path: "common_lb_config.zone_aware_lb_config.routing_enabled", rule: skipped, note: zones},
-			{path: "common_lb_config.zone_aware_lb_config.min_cluster_size", rule: skipped, note: zones},
+			{path: "common_lb_config.zone_aware_lb_config.routing_enabled.value", rule: honoured, note: "absent: 100"},
+			{path: "common_lb_config.zone_aware_lb_config.min_cluster_size", rule: honoured, note: "absent: 6"},
 			{path: "common_lb_config.zone_aware_lb_config.fail_traffic_on_panic", rule: honoured},
 			{path: "common_lb_config.locality_weighted_lb_config", rule: honoured},
 			{path: "common_lb_config.consistent_hashing_lb_config.use_hostname_for_hashing", rule: honoured},
