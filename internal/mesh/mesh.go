@@ -428,6 +428,8 @@ type Breakers struct {
 	MaxPendingRequests uint32
 	MaxRequests        uint32
 	MaxRetries         uint32
+	// PerHost bounds the connections to each host (per_host_thresholds.max_connections); nil: nothing does.
+	PerHost *uint32
 	// Budget takes the place of MaxRetries; nil: there is none.
 	Budget *RetryBudget
 	// MaxConnectionsSet: the file names max_connections.

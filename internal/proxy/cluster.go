@@ -42,6 +42,7 @@ type host struct {
 	cxTotal, cxConnectFail, rqTotal, rqSuccess, rqError, rqTimeout, tx, rx counter
 	cxActive, rqActive                                                     gauge
 	pools                                                                  [mesh.Priorities]pool
+	tcp                                                                    tcpLine
 	healthySince                                                           time.Time // of slow start; zero: not yet
 }
 

@@ -96,6 +96,26 @@ func remaining(used int64, limit uint64) uint64 {
 	return 0
 }
 
+// admit counts one more connection to the host against the breakers; false: there is no room.
+func (h *host) admit(words *gauge, b *mesh.Breakers) bool {
+	if b.PerHost == nil {
+		h.cxActive.Add(1)
+	} else if !take(&h.cxActive, *b.PerHost) {
+		return false
+	}
+	if !take(words, b.MaxConnections) {
+		h.cxActive.Add(-1)
+		return false
+	}
+	return true
+}
+
+// force counts one more against their advice.
+func (h *host) force(words *gauge) {
+	h.cxActive.Add(1)
+	words.Add(1)
+}
+
 // take counts one more against a limit; false: there is no room.
 func take(word *gauge, limit uint32) bool {
 	if word.Add(1) > int64(limit) {

@@ -129,12 +129,12 @@ func (p *pool) admit() bool {
 func (p *pool) connectForLine() {
 	for p.connecting < len(p.line) {
 		words := p.flight.connections()
-		if !take(words, p.flight.limits().MaxConnections) {
+		if !p.host.admit(words, p.flight.limits()) {
 			p.cluster.stats.cxOverflow.Add(1)
 			if p.open > 0 {
 				return
 			}
-			words.Add(1) // with none at all the line would never move; Envoy opens one, too
+			p.host.force(words) // with none at all the line would never move; Envoy opens one, too
 		}
 		p.connecting++
 		p.open++
@@ -180,10 +180,11 @@ func (p *pool) hand(l *leg) {
 	p.idle = append(p.idle, l)
 }
 
-// release takes back a leg that can serve again.
+// release takes back a leg that can serve again. Before it does, Envoy looks whether those in line may have new ones.
 func (p *pool) release(l *leg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.connectForLine()
 	p.hand(l)
 }
 
@@ -248,12 +249,11 @@ func (p *pool) dial(words *gauge) (*leg, failure) {
 	return newLeg(p, conn, words), noFailure
 }
 
-// dial opens a connection to a host of the cluster; words has counted it already and is given back if it fails.
+// dial opens a connection to a host of the cluster that admit or force has counted; it is given back if it fails.
 func (c *cluster) dial(h *host, words *gauge) (*net.TCPConn, failure) {
 	c.stats.cxTotal.Add(1)
 	c.stats.cxActive.Add(1)
 	h.cxTotal.Add(1)
-	h.cxActive.Add(1)
 	d := net.Dialer{Timeout: c.view.Load().config.ConnectTimeout, KeepAlive: -1}
 	begun := time.Now()
 	conn, err := d.Dial("tcp", h.address.String())

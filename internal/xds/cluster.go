@@ -98,6 +98,25 @@ func (out *clusterResource) edsSource(p *clusterv3.Cluster, f *findings) {
 
 // breakers are the thresholds of one priority; nil: there are none. Of two for the same priority Envoy takes the first.
 func breakers(p *clusterv3.CircuitBreakers, of corev3.RoutingPriority) *mesh.Breakers {
+	b := clusterBreakers(p, of)
+	for _, t := range p.GetPerHostThresholds() {
+		if t.GetPriority() != of {
+			continue
+		}
+		if b == nil {
+			plain := mesh.DefaultBreakers
+			b = &plain
+		}
+		if t.GetMaxConnections() != nil {
+			n := t.GetMaxConnections().GetValue()
+			b.PerHost = &n
+		}
+		break
+	}
+	return b
+}
+
+func clusterBreakers(p *clusterv3.CircuitBreakers, of corev3.RoutingPriority) *mesh.Breakers {
 	for _, t := range p.GetThresholds() {
 		if t.GetPriority() != of {
 			continue

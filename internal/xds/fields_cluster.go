@@ -44,6 +44,8 @@ func clusterFields() []section {
 			{path: "circuit_breakers.thresholds.retry_budget.budget_percent.value", rule: honoured, note: "absent: 20"},
 			{path: "circuit_breakers.thresholds.retry_budget.min_retry_concurrency", rule: honoured, note: "absent: 3"},
 			{path: "circuit_breakers.thresholds.track_remaining", rule: honoured},
+			{path: "circuit_breakers.per_host_thresholds.priority", rule: honoured, note: "absent: DEFAULT"},
+			{path: "circuit_breakers.per_host_thresholds.max_connections", rule: honoured, note: "absent: no bound; the rest is invalid"},
 			{path: "common_lb_config.healthy_panic_threshold.value", rule: honoured, note: "absent: 50"},
 			{path: "common_lb_config.update_merge_window", rule: skipped, note: changes},
 			{path: "common_lb_config.zone_aware_lb_config.routing_enabled.value", rule: honoured, note: "absent: 100"},

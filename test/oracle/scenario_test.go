@@ -39,6 +39,7 @@ type exchange struct {
 	from, sport            string
 	tcp, stats, raw        bool
 	keep, fresh, unowned   bool
+	beside                 bool // runs while the next step does
 	times, parallel        int
 	answers                int
 	random, countConns     bool
@@ -188,6 +189,8 @@ func (e *exchange) read(options map[string]string) error {
 			e.raw = true
 		case "keep":
 			e.keep = true
+		case "beside":
+			e.beside = true
 		case "fresh":
 			e.fresh = true
 		case "unowned":
