@@ -393,6 +393,11 @@ type Cluster struct {
 	Tombstone string
 	// IdleTimeout of pooled upstream connections (HttpProtocolOptions.common): default 1 h; 0 never.
 	IdleTimeout time.Duration
+	// MaxConnectionDuration of upstream HTTP connections, from when they are established: then they serve no further request; 0:
+	// any. The next two bound the heads of responses: in KiB, 0: 80; in fields, 0: 100.
+	MaxConnectionDuration   time.Duration
+	MaxResponseHeadersKiB   uint32
+	MaxResponseHeadersCount uint32
 	// ViaAPI: the cluster came by CDS, not from the bootstrap's static_resources.
 	ViaAPI bool
 	// MaxRequestsPerConnection of upstream HTTP connections; 0: no limit.

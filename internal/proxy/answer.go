@@ -74,7 +74,7 @@ func (x *exchange) readHead(l *leg) error {
 		if err := x.beforeRead(l); err != nil {
 			return err
 		}
-		err := x.afterRead(l, l.in.ReadResponse(&l.response, x.c.req.Method))
+		err := x.afterRead(l, l.in.ReadResponse(&l.response, x.c.req.Method, l.maxHead, l.maxFields))
 		if !timedOut(err) {
 			return err
 		}
@@ -485,12 +485,16 @@ func (x *exchange) endLeg(again bool) {
 	l.pool.flight.requests.Add(-1)
 	x.cluster.stats.rqActive.Add(-1)
 	x.cluster.stats.rqTime.add(x.elapsed())
-	limit := x.cluster.view.Load().config.MaxRequestsPerConnection
+	config := x.cluster.view.Load().config
+	limit := config.MaxRequestsPerConnection
 	switch {
 	case !again:
 		l.pool.drop(l)
 	case limit > 0 && l.served >= limit:
 		x.cluster.stats.cxMaxRequests.Add(1)
+		l.pool.drop(l)
+	case config.MaxConnectionDuration > 0 && time.Since(l.opened) >= config.MaxConnectionDuration:
+		x.cluster.stats.cxMaxDuration.Add(1)
 		l.pool.drop(l)
 	default:
 		l.out.idle()

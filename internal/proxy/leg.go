@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"cmp"
 	"net"
 	"syscall"
 	"time"
@@ -29,6 +30,8 @@ type leg struct {
 	response http1.Response
 	body     http1.Body
 
+	maxHead, maxFields int // of a response's head, in bytes and in fields
+
 	served    uint32
 	idleSince time.Time
 
@@ -39,6 +42,8 @@ type leg struct {
 
 func newLeg(p *pool, conn *net.TCPConn, words *gauge) *leg {
 	l := &leg{pool: p, conn: conn, words: words, opened: time.Now()}
+	config := p.cluster.view.Load().config
+	l.maxHead, l.maxFields = int(cmp.Or(config.MaxResponseHeadersKiB, 80))<<10, int(cmp.Or(config.MaxResponseHeadersCount, 100))
 	l.in = http1.NewReader(l)
 	l.read.set, l.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
 	l.out.init(conn, l.sent)

@@ -213,7 +213,12 @@ func (p *pool) sweep(now time.Time) {
 
 // stale says that an idle leg can serve no more.
 func (p *pool) stale(l *leg, now time.Time) bool {
-	timeout := p.cluster.view.Load().config.IdleTimeout
+	config := p.cluster.view.Load().config
+	if d := config.MaxConnectionDuration; d > 0 && now.Sub(l.opened) >= d {
+		p.cluster.stats.cxMaxDuration.Add(1)
+		return true
+	}
+	timeout := config.IdleTimeout
 	if timeout > 0 && now.Sub(l.idleSince) >= timeout {
 		p.cluster.stats.cxIdleTimeout.Add(1)
 		return true

@@ -133,7 +133,7 @@ type tcpStats struct {
 }
 
 type clusterStats struct {
-	cxTotal, cxConnectFail, cxConnectTimeout, cxDestroy, cxRx, cxTx, cxOverflow, cxNoneHealthy, cxIdleTimeout, cxMaxRequests,
+	cxTotal, cxConnectFail, cxConnectTimeout, cxDestroy, cxRx, cxTx, cxOverflow, cxNoneHealthy, cxIdleTimeout, cxMaxRequests, cxMaxDuration,
 	cxProtocolError, cxAttemptsExceeded counter
 	cxActive                                                                                      gauge
 	cxLength, cxConnect, rqTime                                                                   histogram

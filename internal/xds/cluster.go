@@ -201,7 +201,7 @@ func resolver(a *corev3.Address, path string, f *findings) (netip.AddrPort, bool
 //nolint:staticcheck // the deprecated forms are still in many files
 func upstreamHTTP(p *clusterv3.Cluster, c *mesh.Cluster, f *findings) {
 	if o := p.GetCommonHttpProtocolOptions(); o != nil {
-		c.IdleTimeout = duration(o.GetIdleTimeout(), time.Hour, "common_http_protocol_options.idle_timeout", f)
+		commonHTTP(o, c, "common_http_protocol_options", f)
 	}
 	const name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 	for key, a := range p.GetTypedExtensionProtocolOptions() {
@@ -214,8 +214,15 @@ func upstreamHTTP(p *clusterv3.Cluster, c *mesh.Cluster, f *findings) {
 		case err != nil:
 			continue // refused by the table
 		}
-		common := o.GetCommonHttpProtocolOptions()
-		c.IdleTimeout = duration(common.GetIdleTimeout(), time.Hour, join(path, "common_http_protocol_options.idle_timeout"), f)
-		c.MaxRequestsPerConnection = uint32Or(common.GetMaxRequestsPerConnection(), c.MaxRequestsPerConnection)
+		commonHTTP(o.GetCommonHttpProtocolOptions(), c, join(path, "common_http_protocol_options"), f)
+		c.MaxRequestsPerConnection = uint32Or(o.GetCommonHttpProtocolOptions().GetMaxRequestsPerConnection(), c.MaxRequestsPerConnection)
 	}
+}
+
+// commonHTTP reads what holds for connections to upstreams.
+func commonHTTP(o *corev3.HttpProtocolOptions, c *mesh.Cluster, path string, f *findings) {
+	c.IdleTimeout = duration(o.GetIdleTimeout(), time.Hour, join(path, "idle_timeout"), f)
+	c.MaxConnectionDuration = duration(o.GetMaxConnectionDuration(), 0, join(path, "max_connection_duration"), f)
+	c.MaxResponseHeadersCount = uint32Or(o.GetMaxHeadersCount(), 0)
+	c.MaxResponseHeadersKiB = uint32Or(o.GetMaxResponseHeadersKb(), 0)
 }

@@ -37,6 +37,9 @@ func shape(f field) string {
 			return "(ms)"
 		}
 	}
+	if len(f.value) > 4096 {
+		return fmt.Sprintf("(%d bytes)", len(f.value))
+	}
 	return plain(f.value)
 }
 

@@ -243,6 +243,10 @@ func parseAnswer(text string) (answer, error) {
 			var n int
 			n, err = parseSize(value)
 			a.body = string(pattern(n))
+		case "long":
+			var n int
+			n, err = parseSize(value)
+			a.fields = append(a.fields, field{"x-long", strings.Repeat("v", n)})
 		case "header", "trailer":
 			name, v, _ := strings.Cut(value, ":")
 			f := field{name, strings.TrimSpace(v)}
