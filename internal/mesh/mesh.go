@@ -393,6 +393,8 @@ type Cluster struct {
 	Tombstone string
 	// IdleTimeout of pooled upstream connections (HttpProtocolOptions.common): default 1 h; 0 never.
 	IdleTimeout time.Duration
+	// ProxyHeader tells upstreams whose connection it is; nil: nothing does.
+	ProxyHeader *ProxyHeader
 	// MaxConnectionDuration of upstream HTTP connections, from when they are established: then they serve no further request; 0:
 	// any. The next two bound the heads of responses: in KiB, 0: 80; in fields, 0: 100.
 	MaxConnectionDuration   time.Duration
@@ -402,6 +404,12 @@ type Cluster struct {
 	ViaAPI bool
 	// MaxRequestsPerConnection of upstream HTTP connections; 0: no limit.
 	MaxRequestsPerConnection uint32
+}
+
+// ProxyHeader is what begins each connection to an upstream (Envoy: transport_sockets.proxy_protocol).
+type ProxyHeader struct {
+	V2     bool   // the binary form
+	Values []byte // added_tlvs of the binary form, as they are sent
 }
 
 // Priority is Envoy's RoutingPriority: each has its own breakers and upstream connections.

@@ -43,7 +43,10 @@ type host struct {
 	cxActive, rqActive                                                     gauge
 	pools                                                                  [mesh.Priorities]pool
 	tcp                                                                    tcpLine
-	healthySince                                                           time.Time // of slow start; zero: not yet
+
+	mu           sync.Mutex
+	announced    map[poolKey]*pool
+	healthySince time.Time // of slow start; zero: not yet
 }
 
 // cluster returns the running cluster, old or new, with what is configured now.
@@ -110,16 +113,14 @@ func (c *cluster) close() {
 
 // close ends what is idle.
 func (h *host) close() {
-	for i := range h.pools {
-		h.pools[i].close()
-	}
+	h.each((*pool).close)
 }
 
 func (c *cluster) sweep(now time.Time) {
+	header := c.view.Load().config.ProxyHeader
 	for _, h := range c.snapshot() {
-		for i := range h.pools {
-			h.pools[i].sweep(now)
-		}
+		h.each(func(p *pool) { p.sweep(now) })
+		h.sweepAnnounced(header)
 	}
 }
 

@@ -70,12 +70,14 @@ func (f *flight) collect(e scope) {
 	e.value64(prefix+"remaining_cx_pools", remaining(f.pools(), math.MaxUint64))
 }
 
-// pools is how many hosts have connections, or requests that wait for one.
+// pools is how many of the hosts' pools have connections, or requests that wait for one.
 func (f *flight) pools() (n int64) {
 	for _, h := range f.cluster.snapshot() {
-		if h.pools[f.priority].inUse() {
-			n++
-		}
+		h.each(func(p *pool) {
+			if p.flight == f && p.inUse() {
+				n++
+			}
+		})
 	}
 	return n
 }

@@ -30,6 +30,7 @@ type pool struct {
 	cluster *cluster
 	host    *host
 	flight  *flight
+	key     poolKey // zero, but where connections begin with a PROXY header
 
 	mu         sync.Mutex
 	idle       []*leg // the one that was given back last is used first
@@ -233,6 +234,14 @@ func (p *pool) inUse() bool {
 	return p.open > 0 || len(p.line) > 0
 }
 
+// retire closes the pool if there is nothing in it.
+func (p *pool) retire() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = p.closed || p.open == 0 && len(p.line) == 0
+	return p.open == 0 && len(p.line) == 0
+}
+
 // close ends what is idle; legs in use end when they are given back.
 func (p *pool) close() {
 	p.mu.Lock()
@@ -247,23 +256,30 @@ func (p *pool) close() {
 
 // dial opens a connection to the host and counts it.
 func (p *pool) dial(words *gauge) (*leg, failure) {
-	conn, fail := p.cluster.dial(p.host, words)
+	conn, fail := p.cluster.dial(p.host, words, p.key.ends)
 	if fail != noFailure {
 		return nil, fail
 	}
 	return newLeg(p, conn, words), noFailure
 }
 
-// dial opens a connection to a host of the cluster that admit or force has counted; it is given back if it fails.
-func (c *cluster) dial(h *host, words *gauge) (*net.TCPConn, failure) {
+// dial opens a connection to a host of the cluster that admit or force has counted; it is given back if it fails. of is
+// whose connection it will carry.
+func (c *cluster) dial(h *host, words *gauge, of ends) (*net.TCPConn, failure) {
 	c.stats.cxTotal.Add(1)
 	c.stats.cxActive.Add(1)
 	h.cxTotal.Add(1)
-	d := net.Dialer{Timeout: c.view.Load().config.ConnectTimeout, KeepAlive: -1}
+	config := c.view.Load().config
+	d := net.Dialer{Timeout: config.ConnectTimeout, KeepAlive: -1}
 	begun := time.Now()
 	conn, err := d.Dial("tcp", h.address.String())
 	if err == nil {
 		c.stats.cxConnect.add(time.Since(begun))
+		if config.ProxyHeader != nil {
+			n, _ := conn.Write(appendProxyHeader(nil, config.ProxyHeader, of)) // what is wrong shows at once in what follows
+			c.stats.cxTx.Add(uint64(n))
+			h.tx.Add(uint64(n))
+		}
 		return conn.(*net.TCPConn), noFailure
 	}
 	c.stats.cxConnectFail.Add(1)

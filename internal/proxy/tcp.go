@@ -20,6 +20,7 @@ import (
 type tcpConn struct {
 	v        *chain
 	client   *net.TCPConn
+	ends     ends
 	upstream atomic.Pointer[net.TCPConn]
 	ended    atomic.Bool
 }
@@ -48,7 +49,7 @@ func (c *tcpConn) outlived() {
 
 // serveTCP connects a client to an endpoint and copies both ways (Envoy: tcp_proxy.cc).
 func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
-	c := &tcpConn{v: v, client: client}
+	c := &tcpConn{v: v, client: client, ends: ends{a.remote, a.local}}
 	v.add(c)
 	defer v.remove(c)
 	v.tcp.total.Add(1)
@@ -138,7 +139,7 @@ func (c *tcpConn) open(cl *cluster, h *host, words *gauge) (*net.TCPConn, failur
 			return nil, why
 		}
 	}
-	conn, fail := cl.dial(h, words)
+	conn, fail := cl.dial(h, words, c.ends)
 	if fail != noFailure {
 		h.leave(cl, words, fail)
 	}

@@ -103,6 +103,8 @@ func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet, zon
 	switch slots := ringLength(m, usable); {
 	case m.Policy.Hashes():
 		return fmt.Sprintf("cluster %s: hash tables are built in the agent", m.Name)
+	case m.ProxyHeader != nil:
+		return fmt.Sprintf("cluster %s: the agent writes the PROXY header that begins its connections", m.Name)
 	case m.Breakers.PerHost != nil:
 		return fmt.Sprintf("cluster %s: per_host_thresholds: connections wait for one to end in the agent", m.Name)
 	case m.SlowStart != nil:

@@ -46,6 +46,7 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 	c.HighBreakers = breakers(p.GetCircuitBreakers(), corev3.RoutingPriority_HIGH)
 	balancing(&p, c, f)
 	upstreamHTTP(&p, c, f)
+	c.ProxyHeader = proxyHeader(p.GetTransportSocket(), "transport_socket", f)
 	out := &clusterResource{cluster: c}
 	// A tombstone keeps what is known of the cluster, so that status can show it.
 	f.unit("", func(reason string) { c.Tombstone = reason })

@@ -123,6 +123,9 @@ func (f *findings) refusedOutside(path, field string) bool {
 func endpoint(p *endpointv3.LbEndpoint, path string, byName bool, f *findings) (mesh.Endpoint, bool) {
 	e := mesh.Endpoint{Weight: uint32Or(p.GetLoadBalancingWeight(), 1), Hostname: p.GetEndpoint().GetHostname(),
 		HashKey: p.GetMetadata().GetFilterMetadata()["envoy.lb"].GetFields()["hash_key"].GetStringValue()}
+	if _, ok := p.GetMetadata().GetTypedFilterMetadata()["envoy.transport_sockets.proxy_protocol"]; ok {
+		f.refused(join(path, "metadata.typed_filter_metadata"), "values of the PROXY header for one endpoint are not supported: give added_tlvs at the cluster")
+	}
 	switch p.GetHealthStatus() {
 	case corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY:
 	case corev3.HealthStatus_DEGRADED:

@@ -159,8 +159,9 @@ func (s *servers) serve(l net.Listener, handle func(conn *net.TCPConn, number in
 
 // httpUpstream answers as the request's x-answer field tells it; testdata/README.md lists the words.
 type httpUpstream struct {
-	name string
-	j    *journal
+	name    string
+	j       *journal
+	proxied bool // connections begin with a PROXY header
 }
 
 func (u *httpUpstream) handle(c *net.TCPConn, number int) {
@@ -168,6 +169,13 @@ func (u *httpUpstream) handle(c *net.TCPConn, number int) {
 	name := u.name
 	if a := c.LocalAddr().(*net.TCPAddr).IP; !a.Equal(net.IPv4(127, 0, 0, 1)) {
 		name += "@" + a.String()
+	}
+	if u.proxied {
+		line, err := proxyLine(r)
+		if err != nil {
+			return
+		}
+		name += " " + line
 	}
 	for {
 		m, err := readHead(r)
@@ -357,8 +365,8 @@ func (a *answer) write(c *net.TCPConn, method string) bool {
 
 // tcpUpstream answers each line with its name and the line; "close", "reset" and end of input do what they say.
 type tcpUpstream struct {
-	name  string
-	greet bool
+	name           string
+	greet, proxied bool
 }
 
 func (u *tcpUpstream) handle(c *net.TCPConn, _ int) {
@@ -366,10 +374,18 @@ func (u *tcpUpstream) handle(c *net.TCPConn, _ int) {
 	if a := c.LocalAddr().(*net.TCPAddr).IP; !a.Equal(net.IPv4(127, 0, 0, 1)) {
 		name += "@" + a.String()
 	}
+	r := bufio.NewReader(c)
+	if u.proxied {
+		line, err := proxyLine(r)
+		if err != nil {
+			return
+		}
+		name += " " + line
+	}
 	if u.greet {
 		fmt.Fprintf(c, "%s: welcome\n", name)
 	}
-	echo(c, c, bufio.NewReader(c), name)
+	echo(c, c, r, name)
 }
 
 // echo answers over w, which may be TLS over c.
