@@ -66,11 +66,15 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 		_ = client.SetLinger(-1)
 		return
 	}
+	if v.config.TCP.AwaitData && !awaitData(client) {
+		_ = client.SetLinger(-1)
+		return
+	}
 	var want selection
 	if v.config.TCP.HashSourceIP {
 		want = selection{hash: xxHash64(a.remote.Addr().String(), 0), hashed: true}
 	}
-	h, up, words := c.connect(cl, v.config.TCP.MaxConnectAttempts, want)
+	h, up, words := c.connect(cl, v.config.TCP, want)
 	if up == nil {
 		_ = client.SetLinger(-1)
 		return
@@ -96,10 +100,17 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 }
 
 // connect tries hosts until one takes the connection; nil: none did.
-func (c *tcpConn) connect(cl *cluster, attempts uint32, want selection) (*host, *net.TCPConn, *gauge) {
+func (c *tcpConn) connect(cl *cluster, config *mesh.TCPProxy, want selection) (*host, *net.TCPConn, *gauge) {
 	flight := &cl.flights[mesh.PriorityDefault]
 	words := flight.connections()
-	for range attempts {
+	bound := config.BackOffBase
+	for i := range config.MaxConnectAttempts {
+		if i > 0 && bound > 0 {
+			if !c.pause(rand.N(bound)) {
+				return nil, nil, nil
+			}
+			bound = min(2*bound, config.BackOffMax)
+		}
 		target := cl.view.Load().balancer.pick(want)
 		if target == nil {
 			cl.stats.cxNoneHealthy.Add(1)

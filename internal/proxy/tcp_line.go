@@ -3,11 +3,8 @@
 package proxy
 
 import (
-	"net"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/leno-mesh/leno/internal/mesh"
 )
@@ -71,32 +68,16 @@ func (h *host) quit(turn chan failure) (failure, bool) {
 
 // wait waits until it is the connection's turn, or its client has left.
 func (c *tcpConn) wait(h *host, turn chan failure) (failure, bool) {
-	look := time.NewTicker(50 * time.Millisecond)
+	look := time.NewTicker(clientLook)
 	defer look.Stop()
 	for {
 		select {
 		case why := <-turn:
 			return why, true
 		case <-look.C:
-			if c.ended.Load() || closedByPeer(c.client) {
+			if c.ended.Load() || wasReset(c.client) {
 				return h.quit(turn)
 			}
 		}
 	}
-}
-
-// closedByPeer says whether the peer has ended its direction, whatever it has sent before.
-func closedByPeer(conn *net.TCPConn) bool {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return true
-	}
-	fds := []unix.PollFd{{Events: unix.POLLRDHUP}}
-	if raw.Control(func(fd uintptr) {
-		fds[0].Fd = int32(fd)
-		_, _ = unix.Poll(fds, 0) // an error leaves Revents at 0: then the peer is there
-	}) != nil {
-		return true
-	}
-	return fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
 }

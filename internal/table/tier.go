@@ -67,6 +67,8 @@ func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
 		return "tcp_proxy.idle_timeout is set: only the agent sees when a connection is idle"
 	case t.MaxDuration > 0:
 		return "tcp_proxy.max_downstream_connection_duration is set: only the agent can end a connection by its age"
+	case t.AwaitData:
+		return "tcp_proxy.upstream_connect_mode is ON_DOWNSTREAM_DATA: only the agent sees what a client sends"
 	case t.MaxConnectAttempts > 1:
 		return fmt.Sprintf("tcp_proxy.max_connect_attempts is %d: only the agent can try another host", t.MaxConnectAttempts)
 	case len(t.Clusters) > maxShares:
