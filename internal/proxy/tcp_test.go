@@ -120,7 +120,9 @@ func TestPauseBetweenAttempts(t *testing.T) {
 	eventually(t, "the first attempt", func() bool { return r.stat("cluster.a.upstream_cx_connect_fail") == 1 })
 	c.SetLinger(0)
 	c.Close()
-	eventually(t, "the connection has ended", func() bool { return r.stat("listener."+at.Addr().String()+fmt.Sprintf("_%d", at.Port())+".downstream_cx_active") == 0 })
+	eventually(t, "the connection has ended", func() bool {
+		return r.stat("listener."+at.Addr().String()+fmt.Sprintf("_%d", at.Port())+".downstream_cx_active") == 0
+	})
 	if n := r.stat("cluster.a.upstream_cx_connect_fail"); n != 1 {
 		t.Errorf("%d attempts", n)
 	}
