@@ -34,6 +34,9 @@ type Balancing struct {
 	Hash *HashTable
 	// LocalityWeighted chooses a locality first, by weight and by how much of it is healthy.
 	LocalityWeighted bool
+	// OverrideHeaders are those of a request that may name its hosts (override_host), in lower case; nil: none. Policy is what
+	// chooses where they do not.
+	OverrideHeaders []string
 	// ZoneAware prefers hosts in the own locality; nil: with Envoy's defaults. It needs Scope.LocalCluster.
 	ZoneAware *ZoneAware
 }

@@ -45,6 +45,14 @@ func balancingFields() []section {
 			{path: "consistent_hashing_lb_config", rule: honoured, into: []string{"consistent_hashing"}},
 			{path: "locality_weighted_lb_config", rule: honoured},
 		}},
+		{name: "lb_override_host", title: "Override host", msg: "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost", rows: []row{
+			{path: "override_host_sources.header", rule: honoured},
+			{path: "override_host_sources.metadata", rule: refused, note: "give header"},
+			{path: "selected_host_key", rule: refused, note: "nothing reads it"},
+			{path: "fallback_policy.policies.typed_extension_config.name", rule: honoured},
+			{path: "fallback_policy.policies.typed_extension_config.typed_config", rule: refused, note: "leno accepts round_robin, least_request, random, ring_hash and maglev",
+				into: []string{"lb_round_robin", "lb_least_request", "lb_random", "lb_ring_hash", "lb_maglev"}},
+		}},
 		{name: "consistent_hashing", title: "Consistent hashing",
 			msg: "envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig", rows: []row{
 				{path: "use_hostname_for_hashing", rule: honoured},
