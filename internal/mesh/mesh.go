@@ -393,6 +393,9 @@ type Cluster struct {
 	Tombstone string
 	// IdleTimeout of pooled upstream connections (HttpProtocolOptions.common): default 1 h; 0 never.
 	IdleTimeout time.Duration
+	// PreconnectRatio is how many HTTP connections to a host are wanted for each request
+	// (preconnect_policy.per_upstream_preconnect_ratio); 0: 1.
+	PreconnectRatio float64
 	// ProxyHeader tells upstreams whose connection it is; nil: nothing does.
 	ProxyHeader *ProxyHeader
 	// MaxConnectionDuration of upstream HTTP connections, from when they are established: then they serve no further request; 0:

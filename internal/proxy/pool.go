@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/leno-mesh/leno/internal/mesh"
 )
 
 // failure is why a request got no answer from its upstream, in Envoy's words (router.cc, upstreamResetReason).
@@ -63,6 +65,11 @@ func (p *pool) acquire() (*leg, *waiter, failure) {
 		if !p.admit() {
 			p.release(l)
 			return nil, nil, overflow
+		}
+		if p.ratio() > 1 {
+			p.mu.Lock()
+			p.connectForLine()
+			p.mu.Unlock()
 		}
 		return l, nil, noFailure
 	}
@@ -126,9 +133,10 @@ func (p *pool) admit() bool {
 	return false
 }
 
-// connectForLine opens connections until there is one under way for each request in line. Called with mu held.
+// connectForLine opens connections until there is one under way for each request in line, and those that are wanted ahead; three
+// at once, as in Envoy. Called with mu held.
 func (p *pool) connectForLine() {
-	for p.connecting < len(p.line) {
+	for n := 0; n < 3 && p.wanted(); n++ {
 		words := p.flight.connections()
 		if !p.host.admit(words, p.flight.limits()) {
 			p.cluster.stats.cxOverflow.Add(1)
@@ -141,6 +149,30 @@ func (p *pool) connectForLine() {
 		p.open++
 		go p.connect(words)
 	}
+}
+
+// wanted says whether there are too few connections. Called with mu held.
+func (p *pool) wanted() bool {
+	ratio := p.ratio()
+	if ratio <= 1 {
+		return p.connecting < len(p.line)
+	}
+	busy := p.open - p.connecting - len(p.idle)
+	return float64(len(p.line)+busy)*ratio > float64(p.open)
+}
+
+// ratio is how many connections are wanted for each request: 1 but for healthy hosts that are connected to ahead.
+func (p *pool) ratio() float64 {
+	v := p.cluster.view.Load()
+	if v.config.PreconnectRatio <= 1 {
+		return 1
+	}
+	for _, h := range v.set.All {
+		if h.Address == p.host.address && h.Health == mesh.Healthy {
+			return v.config.PreconnectRatio
+		}
+	}
+	return 1
 }
 
 // connect opens one connection and gives it to the line. A failure fails the whole line.
@@ -185,7 +217,9 @@ func (p *pool) hand(l *leg) {
 func (p *pool) release(l *leg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.connectForLine()
+	if len(p.line) > 0 {
+		p.connectForLine()
+	}
 	p.hand(l)
 }
 
@@ -195,7 +229,9 @@ func (p *pool) drop(l *leg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open--
-	p.connectForLine()
+	if len(p.line) > 0 {
+		p.connectForLine()
+	}
 }
 
 // sweep closes idle legs whose server has left or whose idle timeout is over.

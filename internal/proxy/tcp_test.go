@@ -127,3 +127,17 @@ func TestPauseBetweenAttempts(t *testing.T) {
 		t.Errorf("%d attempts", n)
 	}
 }
+
+func TestTCPIsNotPreconnected(t *testing.T) {
+	r := newRig(t, time.Second)
+	at := freeAddress(t)
+	cluster := clusterOf("a", echoServer(t))
+	cluster.PreconnectRatio = 3
+	r.update(&mesh.Scope{Listeners: []*mesh.Listener{tcpTo(at, "a", func(*mesh.TCPProxy) {})}, Clusters: []*mesh.Cluster{cluster}})
+	c := dial(t, at)
+	c.send("hello\n")
+	c.line("hello")
+	if n := r.stat("cluster.a.upstream_cx_total"); n != 1 {
+		t.Errorf("%d connections for one client", n)
+	}
+}

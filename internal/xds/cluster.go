@@ -38,6 +38,7 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 		DNS:                      dns(&p, f),
 		IdleTimeout:              time.Hour,
 		ViaAPI:                   viaAPI,
+		PreconnectRatio:          p.GetPreconnectPolicy().GetPerUpstreamPreconnectRatio().GetValue(),
 		MaxRequestsPerConnection: uint32Or(p.GetMaxRequestsPerConnection(), 0), //nolint:staticcheck // deprecated, still used
 	}
 	if b := breakers(p.GetCircuitBreakers(), corev3.RoutingPriority_DEFAULT); b != nil {
