@@ -193,6 +193,9 @@ func usable(set *mesh.HostSet, localityWeighted bool) {
 	}
 	for i := range set.Levels {
 		l := &set.Levels[i]
+		if l.HealthyLoad+l.DegradedLoad > 0 && localityWeighted && len(l.Localities) > 1 {
+			set.Split = true
+		}
 		if l.Panic {
 			add(l.HealthyLoad+l.DegradedLoad, l.All)
 			continue
@@ -205,5 +208,5 @@ func usable(set *mesh.HostSet, localityWeighted bool) {
 			set.Usable = append(set.Usable, h)
 		}
 	}
-	set.Split = lists > 1 || localityWeighted && len(set.Levels[0].Localities) > 1
+	set.Split = set.Split || lists > 1
 }
