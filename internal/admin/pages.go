@@ -173,18 +173,11 @@ func clusterText(w http.ResponseWriter, c *mesh.Cluster, id mesh.ClusterID, set 
 	}
 }
 
-func healthFlags(h *mesh.Host) string {
-	return map[mesh.Health]string{mesh.Healthy: "healthy", mesh.Unhealthy: "/failed_eds_health",
-		mesh.Degraded: "/degraded_eds_health", mesh.Draining: "/eds_status_draining"}[h.Health]
-}
-
 func clusterJSON(c *mesh.Cluster, id mesh.ClusterID, set *mesh.HostSet,
 	counters func(mesh.ClusterID, netip.AddrPort) telemetry.Endpoint) map[string]any {
 	hosts := []map[string]any{}
 	for _, h := range set.All {
 		e := counters(id, h.Address)
-		health := map[mesh.Health]string{mesh.Healthy: "HEALTHY", mesh.Unhealthy: "UNHEALTHY",
-			mesh.Degraded: "DEGRADED", mesh.Draining: "DRAINING"}[h.Health]
 		stat := func(name, kind string, v uint64) map[string]any {
 			// Envoy's SimpleMetric: 64-bit numbers are strings in proto JSON.
 			return map[string]any{"name": name, "type": kind, "value": fmt.Sprint(v)}
@@ -193,7 +186,7 @@ func clusterJSON(c *mesh.Cluster, id mesh.ClusterID, set *mesh.HostSet,
 			"address":       jsonAddress(h.Address),
 			"hostname":      h.Hostname,
 			"weight":        h.Weight,
-			"health_status": map[string]any{"eds_health_status": health},
+			"health_status": healthStatus(h),
 			"stats": []map[string]any{
 				stat("cx_connect_fail", "COUNTER", e.CxConnectFail), stat("cx_total", "COUNTER", e.CxTotal),
 				stat("rq_error", "COUNTER", e.RqError), stat("rq_success", "COUNTER", e.RqSuccess),

@@ -143,7 +143,7 @@ func (u *Upstream) answer(k nameKey, n *name, addrs []netip.Addr) {
 		return
 	}
 	n.addrs, n.answered = addrs, true
-	if u.rebuild(map[nameKey]bool{k: true}) {
+	if u.rebuild(using(k)) {
 		signal(u.changed)
 	}
 }
@@ -156,7 +156,7 @@ func (u *Upstream) failed(k nameKey, n *name) {
 		return
 	}
 	n.answered = true
-	if u.rebuild(map[nameKey]bool{k: true}) {
+	if u.rebuild(using(k)) {
 		signal(u.changed)
 	}
 }

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+import (
+	"strings"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+)
+
+// flagNames are the words of /clusters for what was found at run time, and the fields of admin.v3.HostHealthStatus.
+var flagNames = [...]struct {
+	flag        mesh.Flags
+	text, field string
+}{
+	{mesh.FailedActiveCheck, "/failed_active_hc", "failed_active_health_check"},
+	{mesh.FailedOutlierCheck, "/failed_outlier_check", "failed_outlier_check"},
+	{mesh.DegradedActiveCheck, "/degraded_active_hc", "failed_active_degraded_check"},
+	{mesh.PendingActiveCheck, "/pending_active_hc", "pending_active_hc"},
+	{mesh.ExcludedByActiveCheck, "/excluded_via_immediate_hc_fail", "excluded_via_immediate_hc_fail"},
+	{mesh.ActiveCheckTimeout, "/active_hc_timeout", "active_hc_timeout"},
+}
+
+// healthFlags writes a host's health as Envoy does (host_utility.cc), in its order.
+func healthFlags(h *mesh.Host) string {
+	var b strings.Builder
+	for i, f := range flagNames {
+		if i == 2 && h.Health == mesh.Unhealthy {
+			b.WriteString("/failed_eds_health")
+		}
+		if i == 3 && h.Health == mesh.Degraded {
+			b.WriteString("/degraded_eds_health")
+		}
+		if h.Flags&f.flag != 0 {
+			b.WriteString(f.text)
+		}
+	}
+	if h.Health == mesh.Draining {
+		b.WriteString("/eds_status_draining")
+	}
+	if b.Len() == 0 {
+		return "healthy"
+	}
+	return b.String()
+}
+
+// healthStatus is admin.v3.HostHealthStatus.
+func healthStatus(h *mesh.Host) map[string]any {
+	m := map[string]any{"eds_health_status": map[mesh.Health]string{mesh.Healthy: "HEALTHY", mesh.Unhealthy: "UNHEALTHY",
+		mesh.Degraded: "DEGRADED", mesh.Draining: "DRAINING"}[h.Health]}
+	for _, f := range flagNames {
+		if h.Flags&f.flag != 0 {
+			m[f.field] = true
+		}
+	}
+	return m
+}
