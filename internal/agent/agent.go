@@ -112,7 +112,7 @@ func New(o Options) (*Agent, error) {
 	if a.kernel != nil {
 		counts = a.kernel.Counts()
 	}
-	a.proxy = proxy.New(proxy.Options{Counts: counts, Log: o.Log, DrainTime: o.DrainTime})
+	a.proxy = proxy.New(proxy.Options{Counts: counts, Upstream: a.up, Log: o.Log, DrainTime: o.DrainTime})
 	return a, nil
 }
 

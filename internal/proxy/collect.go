@@ -53,6 +53,13 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 		collectProxyProtocol(emit, prefix, s)
 	}
 	p.stats.extra.collect(emit)
+	if p.o.Upstream != nil {
+		for name, ejections := range p.o.Upstream.Ejections() {
+			e := scope{emit, "cluster", "envoy.cluster_name", name}
+			e.value64("outlier_detection.ejections_active", ejections.Active())
+			ejections.Counters(func(leaf string, v uint64) { e.counter64("outlier_detection."+leaf, v) })
+		}
+	}
 	p.collectMembers(emit)
 }
 

@@ -108,8 +108,15 @@ func (c *cluster) connectTCP(attempts uint32, want selection) (*host, *net.TCPCo
 			return nil, nil, nil
 		}
 		h := c.host(target.Address)
-		if conn, fail := c.dial(h, words); fail == noFailure {
+		conn, fail := c.dial(h, words)
+		switch fail {
+		case noFailure:
+			h.monitor.Load().ConnectedOnly()
 			return h, conn, words
+		case connectTimeout:
+			h.monitor.Load().TimedOut()
+		default:
+			h.monitor.Load().Failed()
 		}
 	}
 	c.stats.cxAttemptsExceeded.Add(1)

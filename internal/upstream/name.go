@@ -69,6 +69,7 @@ func (u *Upstream) reconcile(ctx context.Context, running *sync.WaitGroup) {
 			delete(u.names, k)
 		}
 	}
+	u.reconcileDetectors(ctx, running)
 	for k, resolvers := range want {
 		if u.names[k] != nil {
 			continue

@@ -33,6 +33,9 @@ type Upstream struct {
 	built map[mesh.ClusterID]built
 	names map[nameKey]*name // what is resolved now
 	marks map[hostKey]mesh.Flags
+
+	detectors map[mesh.ClusterID]*detector
+	ejections map[string]*Ejections // by Cluster.StatName
 }
 
 // built remembers what a set was made from.
@@ -50,7 +53,8 @@ func New(o Options) *Upstream {
 		o.HostsFile = "/etc/hosts"
 	}
 	return &Upstream{o: o, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), cfg: &mesh.Config{},
-		hosts: &mesh.Hosts{}, built: map[mesh.ClusterID]built{}, names: map[nameKey]*name{}, marks: map[hostKey]mesh.Flags{}}
+		hosts: &mesh.Hosts{}, built: map[mesh.ClusterID]built{}, names: map[nameKey]*name{}, marks: map[hostKey]mesh.Flags{},
+		detectors: map[mesh.ClusterID]*detector{}, ejections: map[string]*Ejections{}}
 }
 
 // Set says which clusters are wanted. What needs no resolving is visible in Hosts when Set returns.
@@ -74,7 +78,7 @@ func (u *Upstream) Hosts() *mesh.Hosts {
 // Changed is signalled when something else than Set changed Hosts. One reader.
 func (u *Upstream) Changed() <-chan struct{} { return u.changed }
 
-// Run resolves names until ctx ends.
+// Run resolves names and brings ejected hosts back until ctx ends.
 func (u *Upstream) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -99,6 +103,7 @@ func signal(c chan struct{}) {
 // rebuild publishes new Hosts; sets whose cluster and addresses did not change keep their pointers. dirty says of the clusters that
 // are as before whether to look again; nil: of none. Called with mu held; reports whether anything changed.
 func (u *Upstream) rebuild(dirty func(mesh.ClusterID, *mesh.Cluster) bool) bool {
+	u.endDetectors()
 	sets := map[mesh.ClusterID]*mesh.HostSet{}
 	next := map[mesh.ClusterID]built{}
 	changed := len(u.hosts.Sets) == 0
@@ -121,6 +126,7 @@ func (u *Upstream) rebuild(dirty func(mesh.ClusterID, *mesh.Cluster) bool) bool 
 	}
 	changed = changed || len(sets) != len(u.hosts.Sets)
 	u.built = next
+	u.watchMembers()
 	u.forget()
 	if changed {
 		u.hosts = &mesh.Hosts{Sets: sets}

@@ -39,6 +39,7 @@ type clientConn struct {
 // dataPlane is a running Envoy or leno.
 type dataPlane interface {
 	stats() (map[string]string, error)
+	clusters() (map[string]string, error)
 }
 
 // play returns the answers to all steps, in normal form.
@@ -84,7 +85,7 @@ func (p *player) step(st step) (string, error) {
 			return "", err
 		}
 	}
-	if st.stats {
+	if st.stats || st.clusters {
 		return p.statistics(st)
 	}
 	if st.until != "" {
@@ -491,10 +492,14 @@ func (p *player) idle(d time.Duration) string {
 	return "< " + outcome(err) + "\n"
 }
 
-// statistics reads the named values, one a line, until they stand still.
+// statistics reads the named values, one a line: until they stand still, or with until as soon as they hold that text.
 func (p *player) statistics(st step) (string, error) {
+	source := p.dp.stats
+	if st.clusters {
+		source = p.dp.clusters
+	}
 	read := func() (string, error) {
-		all, err := p.dp.stats()
+		all, err := source()
 		if err != nil {
 			return "", err
 		}
@@ -510,6 +515,16 @@ func (p *player) statistics(st step) (string, error) {
 	}
 	p.drop()
 	last, err := read()
+	if st.until != "" {
+		want := strings.ReplaceAll(st.until, "_", " ")
+		for end := time.Now().Add(10 * time.Second); err == nil && !strings.Contains(last, want); last, err = read() {
+			if time.Now().After(end) {
+				return "", fmt.Errorf("did not come to %q, last:\n%s", want, last)
+			}
+			time.Sleep(10 * time.Millisecond) // between two looks of a poll with a deadline
+		}
+		return last, err
+	}
 	for range 50 {
 		if err != nil {
 			return "", err
