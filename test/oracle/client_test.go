@@ -399,7 +399,12 @@ func (p *player) dialog(st step) (string, error) {
 		}
 		fmt.Fprintf(&b, "< %s\n", how)
 	}
-	defer p.drop()
+	held := false
+	defer func() {
+		if !held {
+			p.drop()
+		}
+	}()
 	var w interface {
 		io.Writer
 		CloseWrite() error
@@ -440,6 +445,9 @@ func (p *player) dialog(st step) (string, error) {
 			}
 			w, r = s, bufio.NewReader(s)
 			continue
+		case "hold":
+			held = true
+			continue
 		case "shut":
 			w.CloseWrite()
 			all = true
@@ -459,7 +467,7 @@ func (p *player) dialog(st step) (string, error) {
 		case "end":
 			all = true
 		default:
-			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, tls, shut, read, readbody or end", line)
+			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, tls, shut, read, readbody, hold or end", line)
 		}
 		for {
 			got, err := r.ReadString('\n')
@@ -513,7 +521,9 @@ func (p *player) statistics(st step) (string, error) {
 		}
 		return b.String(), nil
 	}
-	p.drop()
+	if !st.keep {
+		p.drop()
+	}
 	last, err := read()
 	if st.until != "" {
 		want := strings.ReplaceAll(st.until, "_", " ")
