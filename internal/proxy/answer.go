@@ -148,6 +148,9 @@ func (x *exchange) respond(l *leg) {
 	c.out.framing = framing
 	l.body.Start(l.in, r.Framing, r.Length)
 	whole := x.passBody(l)
+	if whole && upgraded && x.complete.Load() == 0 {
+		l.pool.host.monitor.Load().Failed() // Envoy takes it for a reset when the upstream ends first
+	}
 	x.stopSide()
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
