@@ -151,6 +151,7 @@ func (d *detector) eject(m *Monitor, k kind, now time.Time) {
 	if time.Duration(m.backOff)*c.BaseEjectionTime < c.MaxEjectionTime+c.BaseEjectionTime {
 		m.backOff++
 	}
+	d.up.o.Log.Info("host is ejected", "cluster", d.id.Name, "host", m.key.host, "why", kinds[k].name)
 	d.up.mark(m.key, mesh.FailedOutlierCheck, 0)
 }
 
@@ -161,6 +162,7 @@ func (d *detector) uneject(m *Monitor, now time.Time) {
 		m.consecutive[k].Store(0)
 	}
 	m.returned = now
+	d.up.o.Log.Info("ejected host is back", "cluster", d.id.Name, "host", m.key.host)
 	d.up.mark(m.key, 0, mesh.FailedOutlierCheck)
 }
 
