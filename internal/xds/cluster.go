@@ -37,6 +37,7 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 		PanicThreshold:           wholePercent(p.GetCommonLbConfig().GetHealthyPanicThreshold(), 50),
 		DNS:                      dns(&p, f),
 		IdleTimeout:              time.Hour,
+		CloseOnHostFailure:       p.GetCloseConnectionsOnHostHealthFailure(),
 		ViaAPI:                   viaAPI,
 		MaxRequestsPerConnection: uint32Or(p.GetMaxRequestsPerConnection(), 0), //nolint:staticcheck // deprecated, still used
 	}
