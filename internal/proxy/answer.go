@@ -35,6 +35,7 @@ func (x *exchange) answer(l *leg) (again bool) {
 	switch {
 	case err == nil:
 		x.heard.Store(max(int64(x.elapsed()), 1))
+		l.pool.host.monitor.Load().Answered(x.outcome(&l.response))
 		if x.afterResponse(&l.response) {
 			return x.discard(l)
 		}
@@ -147,6 +148,9 @@ func (x *exchange) respond(l *leg) {
 	c.out.framing = framing
 	l.body.Start(l.in, r.Framing, r.Length)
 	whole := x.passBody(l)
+	if whole && upgraded && x.complete.Load() == 0 {
+		l.pool.host.monitor.Load().Failed() // Envoy takes it for a reset when the upstream ends first
+	}
 	x.stopSide()
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
@@ -195,6 +199,9 @@ func (x *exchange) passBody(l *leg) bool {
 		if err != nil {
 			if errors.As(err, new(*http1.Error)) || errors.Is(err, io.ErrUnexpectedEOF) {
 				x.cluster.stats.cxProtocolError.Add(1)
+			}
+			if !errors.Is(err, errCut) {
+				l.pool.host.monitor.Load().Failed()
 			}
 			_ = x.flush() // what came before, as with Envoy
 			return false
@@ -365,6 +372,9 @@ func (x *exchange) countAttempts(h *http1.Header) {
 // failed answers for an upstream that did not; true: another attempt must.
 func (x *exchange) failed(h *host, why failure) (again bool) {
 	h.rqError.Add(1)
+	if why != overflow { // that is the cluster's fault
+		h.monitor.Load().Failed()
+	}
 	if x.afterFailure(why, x.leg.Load() != nil) {
 		return x.backOff(false)
 	}
@@ -389,6 +399,7 @@ func (x *exchange) cutShort() (again bool) {
 	if c := x.cause.Load(); c == tryOverdue || c == tryIdleOverdue {
 		x.chargeTry()
 		x.retry.late = true
+		x.leg.Load().pool.host.monitor.Load().TimedOut()
 		if x.afterFailure(localReset, true) {
 			x.leg.Load().pool.host.rqError.Add(1)
 			return x.backOff(false)
@@ -445,6 +456,7 @@ func (x *exchange) charge() {
 	case tryIdleOverdue:
 		if x.headed {
 			x.chargeTry()
+			x.leg.Load().pool.host.monitor.Load().TimedOut()
 			return
 		}
 		fallthrough
@@ -460,6 +472,9 @@ func (x *exchange) charge() {
 		}
 		if l := x.leg.Load(); l != nil {
 			l.pool.host.rqTimeout.Add(1)
+			if x.cause.Load() == answerOverdue && !x.headed {
+				l.pool.host.monitor.Load().TimedOut()
+			}
 		}
 	}
 }

@@ -29,6 +29,7 @@ type leg struct {
 	body     http1.Body
 
 	served    uint32
+	age       int // of the pool when it was opened
 	idleSince time.Time
 
 	look   func(fd uintptr) // peek, bound once

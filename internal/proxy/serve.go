@@ -244,6 +244,7 @@ func (x *exchange) attempt(h *host) (again bool) {
 		}
 		return x.failed(h, fail)
 	}
+	h.monitor.Load().Connected()
 	h.active.Add(1)
 	h.rqActive.Add(1)
 	h.rqTotal.Add(1)

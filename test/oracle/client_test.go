@@ -39,6 +39,7 @@ type clientConn struct {
 // dataPlane is a running Envoy or leno.
 type dataPlane interface {
 	stats() (map[string]string, error)
+	clusters() (map[string]string, error)
 }
 
 // play returns the answers to all steps, in normal form.
@@ -84,7 +85,7 @@ func (p *player) step(st step) (string, error) {
 			return "", err
 		}
 	}
-	if st.stats {
+	if st.stats || st.clusters {
 		return p.statistics(st)
 	}
 	if st.until != "" {
@@ -398,7 +399,12 @@ func (p *player) dialog(st step) (string, error) {
 		}
 		fmt.Fprintf(&b, "< %s\n", how)
 	}
-	defer p.drop()
+	held := false
+	defer func() {
+		if !held {
+			p.drop()
+		}
+	}()
 	var w interface {
 		io.Writer
 		CloseWrite() error
@@ -446,6 +452,9 @@ func (p *player) dialog(st step) (string, error) {
 			}
 			w, r = s, bufio.NewReader(s)
 			continue
+		case "hold":
+			held = true
+			continue
 		case "shut":
 			w.CloseWrite()
 			all = true
@@ -465,7 +474,7 @@ func (p *player) dialog(st step) (string, error) {
 		case "end":
 			all = true
 		default:
-			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, read, readbody or end", line)
+			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, read, readbody, hold or end", line)
 		}
 		for {
 			got, err := r.ReadString('\n')
@@ -498,10 +507,14 @@ func (p *player) idle(d time.Duration) string {
 	return "< " + outcome(err) + "\n"
 }
 
-// statistics reads the named values, one a line, until they stand still.
+// statistics reads the named values, one a line: until they stand still, or with until as soon as they hold that text.
 func (p *player) statistics(st step) (string, error) {
+	source := p.dp.stats
+	if st.clusters {
+		source = p.dp.clusters
+	}
 	read := func() (string, error) {
-		all, err := p.dp.stats()
+		all, err := source()
 		if err != nil {
 			return "", err
 		}
@@ -515,8 +528,20 @@ func (p *player) statistics(st step) (string, error) {
 		}
 		return b.String(), nil
 	}
-	p.drop()
+	if !st.keep {
+		p.drop()
+	}
 	last, err := read()
+	if st.until != "" {
+		want := strings.ReplaceAll(st.until, "_", " ")
+		for end := time.Now().Add(10 * time.Second); err == nil && !strings.Contains(last, want); last, err = read() {
+			if time.Now().After(end) {
+				return "", fmt.Errorf("did not come to %q, last:\n%s", want, last)
+			}
+			time.Sleep(10 * time.Millisecond) // between two looks of a poll with a deadline
+		}
+		return last, err
+	}
 	for range 50 {
 		if err != nil {
 			return "", err

@@ -38,6 +38,7 @@ type exchange struct {
 	to, address            string
 	from, sport            string
 	tcp, stats, raw        bool
+	clusters               bool
 	keep, fresh, unowned   bool
 	times, parallel        int
 	answers                int
@@ -184,6 +185,8 @@ func (e *exchange) read(options map[string]string) error {
 			e.tcp = true
 		case "stats":
 			e.stats = true
+		case "clusters":
+			e.clusters = true
 		case "raw":
 			e.raw = true
 		case "keep":
