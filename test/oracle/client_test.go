@@ -345,7 +345,7 @@ func (p *player) finish(b *strings.Builder, m *message, method string) {
 }
 
 // unescape turns the escapes of raw texts into bytes.
-var unescape = strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t", `\0`, "\x00", `\xff`, "\xff", `\\`, `\`)
+var unescape = strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t", `\v`, "\v", `\0`, "\x00", `\xff`, "\xff", `\\`, `\`)
 
 // request turns the text of a step into the head and the body to send.
 func (st *step) request() (head, body string) {
