@@ -44,9 +44,10 @@ lint: ## gofmt, vet, staticcheck
 	$(GO) vet -tags full ./...
 	$(GO) tool staticcheck -tags full ./...
 
-fuzz: ## fuzz the decoder and the HTTP reader, each for FUZZTIME (default 60s)
+fuzz: ## fuzz the decoder and both HTTP readers, each for FUZZTIME (default 60s)
 	$(GO) test ./internal/xds -run '^$$' -fuzz FuzzDecode -fuzztime $(or $(FUZZTIME),60s)
 	$(GO) test ./internal/proxy/http1 -run '^$$' -fuzz FuzzRequest -fuzztime $(or $(FUZZTIME),60s)
+	$(GO) test ./internal/proxy/http1 -run '^$$' -fuzz FuzzResponse -fuzztime $(or $(FUZZTIME),60s)
 
 # Debian packages that the tests use.
 TEST_PACKAGES = iproute2 curl
