@@ -94,8 +94,8 @@ func pathLength(target string) int {
 
 // redirectTo is the location of a redirect (Envoy: config_impl.cc, RouteEntryImplBase::newUri).
 func redirectTo(to *mesh.Redirect, m *mesh.RouteMatch, r *http1.Request) string {
-	old := schemeOf(r)
-	scheme := old
+	scheme := schemeOf(r)
+	old := r.Header.Value("x-forwarded-proto") // that, and not the scheme of the target, says whose default port it is
 	switch {
 	case to.Scheme != "":
 		scheme = to.Scheme

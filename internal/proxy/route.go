@@ -167,7 +167,7 @@ func headerMatches(m *mesh.HeaderMatch, r *http1.Request) bool {
 	}
 	switch {
 	case m.Match.Kind == mesh.StringPresent && m.Range == nil:
-		return (there == m.Present) != m.Invert
+		return ((there || m.TreatMissingAsEmpty) == m.Present) != m.Invert
 	case !there && !m.TreatMissingAsEmpty:
 		return false
 	case !there:

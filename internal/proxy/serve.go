@@ -111,6 +111,9 @@ func (x *exchange) findRoute() {
 		}
 		if d := r.Forward.MaxStreamDuration; d != nil {
 			x.duration = *d
+			if x.grpc && *d > 0 { // Envoy: conn_manager_impl.cc, refreshDurationTimeout
+				x.c.req.Header.Set("grpc-timeout", formatGRPCTimeout(*d))
+			}
 		}
 	}
 }
@@ -143,6 +146,7 @@ func (x *exchange) redirect(status int, body string, to *mesh.Redirect) {
 		if status == 201 || status/100 == 3 {
 			h.Set("location", location)
 		}
+		x.responseOps(h)
 	})
 }
 
@@ -225,7 +229,7 @@ func (x *exchange) announce() {
 	if expected > 0 {
 		h.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(expected.Milliseconds(), 10))
 		if x.grpc && x.match.route.Forward.MaxGRPCTimeout != nil {
-			h.Set("grpc-timeout", strconv.FormatInt(expected.Milliseconds(), 10)+"m")
+			h.Set("grpc-timeout", formatGRPCTimeout(expected))
 		}
 	}
 }

@@ -160,6 +160,9 @@ func TestGenerated(t *testing.T) {
 			wg.Go(func() {
 				if errs[i] = d.serves(n + 1); errs[i] == nil {
 					answers[i], errs[i] = d.play(steps)
+					if *showFlag {
+						t.Log(d.p.output())
+					}
 				}
 			})
 		}

@@ -112,7 +112,7 @@ func (g *Generator) mutations() object {
 				all = append(all, object{"remove": one(g, "x-a", "x-b", "x-r")})
 				continue
 			}
-			a := object{"header": object{"key": one(g, "x-a", "x-m"), "value": one(g, "m", "%REQ(X-B)%", "")}}
+			a := object{"header": object{"key": one(g, "x-a", "x-m"), "value": one(g, "m", "100%%", "")}}
 			if g.bool() {
 				a["append_action"] = one(g, "APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT", "OVERWRITE_IF_EXISTS_OR_ADD", "OVERWRITE_IF_EXISTS")
 			}

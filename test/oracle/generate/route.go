@@ -180,8 +180,8 @@ func redirect(g *Generator, r object) {
 }
 
 func (g *Generator) rewrite() object {
-	return object{"pattern": object{"regex": one(g, "^/([^/]*)/(.*)$", "a", "/+", "b$", "(a)(b)?")},
-		"substitution": one(g, `/\2/\1`, "z", `\0x`, "")}
+	pair := one(g, [2]string{"^/([^/]*)/(.*)$", `/\2/\1`}, [2]string{"a", "z"}, [2]string{"/+", "/"}, [2]string{"b$", `\0x`}, [2]string{"(a)(b)?", `\1-\2`}, [2]string{"[0-9]", ""})
+	return object{"pattern": object{"regex": pair[0]}, "substitution": pair[1]}
 }
 
 func (g *Generator) cluster() string {
