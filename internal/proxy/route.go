@@ -96,18 +96,33 @@ func (t *routeTable) match(r *http1.Request, d *draw) match {
 		return match{}
 	}
 	path, query, _ := strings.Cut(r.Path, "?")
-	short := path
 	if t.config.IgnorePathParametersInPathMatching {
-		short, _, _ = strings.Cut(path, ";")
+		path = withoutParameters(path)
 	}
 	for _, rt := range vh.Routes {
 		m := &rt.Match
-		if pathMatches(m, path, short) && (m.Fraction == nil || d.hits(m.Fraction)) && (!m.GRPC || isGRPC(&r.Header)) && headersMatch(m.Headers, r) &&
+		if pathMatches(m, path) && (m.Fraction == nil || d.hits(m.Fraction)) && (!m.GRPC || isGRPC(&r.Header)) && headersMatch(m.Headers, r) &&
 			queryMatches(m.Query, query) && (m.Cookies == nil || cookiesMatch(m.Cookies, r)) {
 			return match{t.config, vh, rt, &t.limiters}
 		}
 	}
 	return match{}
+}
+
+// withoutParameters takes what follows a semicolon out of each segment.
+func withoutParameters(path string) string {
+	if strings.IndexByte(path, ';') < 0 {
+		return path
+	}
+	var b strings.Builder
+	for segment := range strings.SplitAfterSeq(path, "/") {
+		name, _, cut := strings.Cut(segment, ";")
+		b.WriteString(name)
+		if cut && segment[len(segment)-1] == '/' {
+			b.WriteByte('/')
+		}
+	}
+	return b.String()
 }
 
 // hostOf is the virtual host of a request; nil: none.
@@ -127,10 +142,10 @@ func (t *routeTable) hostOf(r *http1.Request) *mesh.VirtualHost {
 }
 
 // pathMatches compares a path; all but regular expressions look at path, which may have lost its parameters.
-func pathMatches(m *mesh.RouteMatch, whole, path string) bool {
+func pathMatches(m *mesh.RouteMatch, path string) bool {
 	switch m.Kind {
 	case mesh.PathRegex:
-		return m.Regex.Match(whole)
+		return m.Regex.Match(path)
 	case mesh.PathExact:
 		return len(path) == len(m.Path) && equal(path, m.Path, !m.CaseSensitive)
 	}

@@ -74,6 +74,10 @@ func (x *exchange) normalize() bool {
 			return false
 		case redirectPathTo:
 			c.v.http.rqNewPath.Add(1)
+			if x.grpc { // such a client follows no redirect
+				x.reply(400, "", nil)
+				return false
+			}
 			x.reply(307, "", func(h *http1.Header) { h.Set("location", path) })
 			return false
 		}
@@ -141,7 +145,11 @@ func (x *exchange) route() {
 // redirect answers with a status and, where the status asks for it, a location: also a direct response of 201 or 3xx has one
 // (Envoy: router.cc, decodeHeaders).
 func (x *exchange) redirect(status int, body string, to *mesh.Redirect) {
-	location := redirectTo(to, &x.match.route.Match, &x.c.req)
+	if path := redirectedPath(to, &x.match.route.Match, x.c.req.Path); path != "" {
+		x.c.req.Header.Set("x-envoy-original-path", x.c.req.Path)
+		x.c.req.Path = path
+	}
+	location := redirectTo(to, &x.c.req)
 	x.reply(status, body, func(h *http1.Header) {
 		if status == 201 || status/100 == 3 {
 			h.Set("location", location)

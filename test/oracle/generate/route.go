@@ -142,7 +142,7 @@ var actions = []func(*Generator, object){direct, redirect, forward, forward, for
 
 func direct(g *Generator, r object) {
 	d := object{"status": one(g, 200, 204, 404, 503)}
-	if g.bool() {
+	if d["status"] != 204 && g.bool() { // docs/DIFFERENCES.md
 		d["body"] = object{"inline_string": one(g, "direct\n", "x")}
 	}
 	r["direct_response"] = d
