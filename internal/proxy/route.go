@@ -127,6 +127,9 @@ func withoutParameters(path string) string {
 
 // hostOf is the virtual host of a request; nil: none.
 func (t *routeTable) hostOf(r *http1.Request) *mesh.VirtualHost {
+	if len(t.exact)+len(t.suffixes)+len(t.prefixes) == 0 {
+		return t.any // whether or not there is a name (Envoy: config_impl.cc, findVirtualHost)
+	}
 	name := t.config.VHostHeader
 	if name == "" {
 		name = "host"
@@ -141,7 +144,7 @@ func (t *routeTable) hostOf(r *http1.Request) *mesh.VirtualHost {
 	return t.host(a)
 }
 
-// pathMatches compares a path; all but regular expressions look at path, which may have lost its parameters.
+// pathMatches compares a path, which may have lost its parameters.
 func pathMatches(m *mesh.RouteMatch, path string) bool {
 	switch m.Kind {
 	case mesh.PathRegex:

@@ -36,7 +36,7 @@ func (x *exchange) serve() {
 	}
 	if !r.Header.Has("host") || strings.IndexByte(r.Path, '#') >= 0 {
 		c.closing = true
-		x.reply(400, "", nil)
+		x.refuse(400, nil)
 		return
 	}
 	if c.body.Done() {
@@ -57,12 +57,21 @@ func (x *exchange) serve() {
 	x.route()
 }
 
+// refuse answers a request that is not looked at any further. Its route says what it always says, but Envoy finds routes only
+// for requests with x-forwarded-proto, which is set later if the client has not (config_impl.cc, getRouteFromEntries).
+func (x *exchange) refuse(status int, change func(*http1.Header)) {
+	if x.c.req.Header.Value("x-forwarded-proto") != "" {
+		x.findRoute()
+	}
+	x.reply(status, "", change)
+}
+
 // normalize makes path and host canonical; false: the request was answered.
 func (x *exchange) normalize() bool {
 	c, r := x.c, &x.c.req
 	if r.Method != "CONNECT" {
 		if r.Path == "" || r.Path[0] != '/' {
-			x.reply(404, "", nil)
+			x.refuse(404, nil)
 			return false
 		}
 		path, then := normalizePath(&c.config.Paths, r.Path)
@@ -70,15 +79,15 @@ func (x *exchange) normalize() bool {
 		case rejectPath:
 			c.v.http.rqBadPath.Add(1)
 			c.closing = true
-			x.reply(400, "", nil)
+			x.refuse(400, nil)
 			return false
 		case redirectPathTo:
 			c.v.http.rqNewPath.Add(1)
 			if x.grpc { // such a client follows no redirect
-				x.reply(400, "", nil)
+				x.refuse(400, nil)
 				return false
 			}
-			x.reply(307, "", func(h *http1.Header) { h.Set("location", path) })
+			x.refuse(307, func(h *http1.Header) { h.Set("location", path) })
 			return false
 		}
 	}

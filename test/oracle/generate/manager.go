@@ -43,11 +43,6 @@ func (g *Generator) manager() object {
 	some(g, 5, managerParts, m)
 	chosen, filters := g.filters()
 	m["http_filters"] = filters
-	for _, f := range chosen {
-		if f.name == "mutation" { // whether a filter's override acts on an answer before routing depends on the other filters
-			delete(m, "path_with_escaped_slashes_action")
-		}
-	}
 	m["route_config"] = g.routes(chosen)
 	return m
 }
