@@ -111,12 +111,14 @@ func (c *httpConn) one() bool {
 			stats.rqTooLarge.Add(1)
 		}
 		c.closing = true
+		c.req = http1.Request{} // nothing of it counts, nor of the one before
 		c.x.reply(e.Status, http1.Reason(e.Status), nil)
 		c.linger()
 		return false
 	case errors.Is(err, errHead):
 		stats.rqTotal.Add(1)
 		c.closing = true
+		c.req = http1.Request{}
 		c.x.timedOut()
 		c.linger()
 		return false

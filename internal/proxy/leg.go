@@ -3,6 +3,8 @@
 package proxy
 
 import (
+	"errors"
+	"io"
 	"net"
 	"syscall"
 	"time"
@@ -48,11 +50,14 @@ func newLeg(p *pool, conn *net.TCPConn, words *gauge) *leg {
 	return l
 }
 
-// Read implements io.Reader and counts.
+// Read implements io.Reader and counts. A reset ends what the server says as a close does (Envoy: codec_client.cc, onEvent).
 func (l *leg) Read(b []byte) (int, error) {
 	n, err := l.conn.Read(b)
 	l.pool.host.rx.Add(uint64(n))
 	l.pool.cluster.stats.cxRx.Add(uint64(n))
+	if err != nil && errors.Is(err, unix.ECONNRESET) {
+		err = io.EOF
+	}
 	return n, err
 }
 
