@@ -4,6 +4,8 @@ package proxy
 
 import (
 	"cmp"
+	"errors"
+	"io"
 	"net"
 	"syscall"
 	"time"
@@ -18,8 +20,7 @@ import (
 // happen in two goroutines.
 type leg struct {
 	pool   *pool
-	conn   *net.TCPConn
-	raw    syscall.RawConn
+	conn   *wire
 	words  *gauge
 	opened time.Time
 
@@ -33,6 +34,7 @@ type leg struct {
 	maxHead, maxFields int // of a response's head, in bytes and in fields
 
 	served    uint32
+	age       int // of the pool when it was opened
 	idleSince time.Time
 
 	look   func(fd uintptr) // peek, bound once
@@ -41,24 +43,26 @@ type leg struct {
 }
 
 func newLeg(p *pool, conn *net.TCPConn, words *gauge) *leg {
-	l := &leg{pool: p, conn: conn, words: words, opened: time.Now()}
+	l := &leg{pool: p, conn: newWire(conn), words: words, opened: time.Now()}
 	config := p.cluster.view.Load().config
 	l.maxHead, l.maxFields = int(cmp.Or(config.MaxResponseHeadersKiB, 80))<<10, int(cmp.Or(config.MaxResponseHeadersCount, 100))
 	l.in = http1.NewReader(l)
 	l.read.set, l.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
-	l.out.init(conn, l.sent)
+	l.out.init(l.conn, l.sent)
 	// If the agent dies, the server must not take the end of a request for its end.
 	_ = conn.SetLinger(0)
-	l.raw, _ = conn.SyscallConn() // fails only without a connection
 	l.look = l.peek
 	return l
 }
 
-// Read implements io.Reader and counts.
+// Read implements io.Reader and counts. A reset ends what the server says as a close does (Envoy: codec_client.cc, onEvent).
 func (l *leg) Read(b []byte) (int, error) {
 	n, err := l.conn.Read(b)
 	l.pool.host.rx.Add(uint64(n))
 	l.pool.cluster.stats.cxRx.Add(uint64(n))
+	if err != nil && errors.Is(err, unix.ECONNRESET) {
+		err = io.EOF
+	}
 	return n, err
 }
 
@@ -69,7 +73,7 @@ func (l *leg) sent(n int64) {
 
 // alive says that the server has neither closed an idle leg nor sent something unasked.
 func (l *leg) alive() bool {
-	if len(l.in.Buffered()) > 0 || l.raw.Control(l.look) != nil {
+	if len(l.in.Buffered()) > 0 || l.conn.raw.Control(l.look) != nil {
 		return false
 	}
 	return l.looked == unix.EAGAIN
@@ -78,7 +82,7 @@ func (l *leg) alive() bool {
 // peek asks the socket for a byte without taking it or waiting for it.
 func (l *leg) peek(fd uintptr) {
 	// unix.Recvfrom allocates an address each time.
-	_, _, l.looked = unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&l.peeked)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	_, _, l.looked = unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&l.peeked)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
 }
 
 // close ends the connection in order.

@@ -92,6 +92,9 @@ func zoned(sc *mesh.Scope, m *mesh.Cluster) bool {
 }
 
 func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet, zoned bool) string {
+	if m.Outlier != nil {
+		return fmt.Sprintf("cluster %s: outlier_detection: what comes of connections is judged in the agent", m.Name)
+	}
 	usable := set.Usable
 	if len(usable) == 0 {
 		return "" // nothing to balance: refused in any tier

@@ -37,6 +37,7 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 		PanicThreshold:           wholePercent(p.GetCommonLbConfig().GetHealthyPanicThreshold(), 50),
 		DNS:                      dns(&p, f),
 		IdleTimeout:              time.Hour,
+		CloseOnHostFailure:       p.GetCloseConnectionsOnHostHealthFailure(),
 		ViaAPI:                   viaAPI,
 		PreconnectRatio:          p.GetPreconnectPolicy().GetPerUpstreamPreconnectRatio().GetValue(),
 		MaxRequestsPerConnection: uint32Or(p.GetMaxRequestsPerConnection(), 0), //nolint:staticcheck // deprecated, still used
@@ -48,6 +49,7 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 	balancing(&p, c, f)
 	upstreamHTTP(&p, c, f)
 	c.ProxyHeader = proxyHeader(p.GetTransportSocket(), "transport_socket", f)
+	c.Outlier = outlierDetection(p.GetOutlierDetection(), f)
 	out := &clusterResource{cluster: c}
 	// A tombstone keeps what is known of the cluster, so that status can show it.
 	f.unit("", func(reason string) { c.Tombstone = reason })
@@ -57,6 +59,9 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 		inlineEndpoints(&p, c, f)
 		if c.Name == r.localCluster && c.Discovery != mesh.LogicalDNS { // Envoy does not look there
 			onePriority(p.GetLoadAssignment(), "load_assignment", f)
+		}
+		if c.Discovery == mesh.Static && c.Outlier != nil && c.Endpoints != nil {
+			distinct(c.Endpoints, f)
 		}
 	}
 	f.bury()
