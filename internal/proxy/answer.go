@@ -479,23 +479,7 @@ func (x *exchange) endLeg(again bool) {
 	if l == nil {
 		return
 	}
-	h := l.pool.host
-	h.active.Add(-1)
-	h.rqActive.Add(-1)
-	l.pool.flight.requests.Add(-1)
-	x.cluster.stats.rqActive.Add(-1)
-	x.cluster.stats.rqTime.add(x.elapsed())
-	limit := x.cluster.view.Load().config.MaxRequestsPerConnection
-	switch {
-	case !again:
-		l.pool.drop(l)
-	case limit > 0 && l.served >= limit:
-		x.cluster.stats.cxMaxRequests.Add(1)
-		l.pool.drop(l)
-	default:
-		l.out.idle()
-		l.pool.release(l)
-	}
+	l.end(again, x.elapsed())
 }
 
 type dateText struct {

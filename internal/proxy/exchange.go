@@ -54,6 +54,8 @@ type exchange struct {
 	// uncounted: it asks about health, and statistics of answers leave it out.
 	uncounted bool
 
+	mirrors []*mirror // that still get the request's content
+
 	retry               retrying
 	tryTimeout, tryIdle time.Duration // of one attempt; 0: none
 	// Of the attempt that runs, nanoseconds after begun; 0: not yet. heard is the last sign of its upstream.
@@ -305,6 +307,7 @@ func (x *exchange) gather() {
 			return
 		}
 		x.early = append(x.early, piece...)
+		x.reflect(piece, last)
 		if last {
 			break
 		}
@@ -345,6 +348,7 @@ func (x *exchange) sendBody(wait bool) bool {
 			x.finished()
 		}
 		x.keep(piece)
+		x.reflect(piece, last)
 		if l.out.piece(piece, last) != nil {
 			return false
 		}

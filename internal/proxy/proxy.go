@@ -36,6 +36,7 @@ type Proxy struct {
 	stats   stats
 	running sync.WaitGroup // accept loops and connections
 	ended   atomic.Bool    // Run has begun to drain: nothing new is accepted
+	mirrors mirrors
 
 	mu      sync.Mutex
 	sockets map[socketKey]*socket
