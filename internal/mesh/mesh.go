@@ -312,6 +312,8 @@ type RouteAction struct {
 	Priority Priority
 	// Mirrors are the route's, or else its virtual host's, or else the route configuration's.
 	Mirrors []Mirror
+	// InternalRedirect: nil: redirects are the client's.
+	InternalRedirect *InternalRedirect
 }
 
 // DirectResponse answers without an upstream.

@@ -38,6 +38,11 @@ func (x *exchange) answer(l *leg) (again bool) {
 		if x.afterResponse(&l.response) {
 			return x.discard(l)
 		}
+		if x.follows(&l.response) {
+			x.stopSide()
+			x.endLeg(x.reusable(l))
+			return false
+		}
 		x.respond(l)
 		return false
 	case errors.Is(err, errCut):
@@ -59,12 +64,17 @@ func (x *exchange) interim(r *http1.Response) {
 
 // discard throws a response away for another attempt. Its leg serves again if nothing of it is still to come.
 func (x *exchange) discard(l *leg) (again bool) {
-	r := &l.response
 	x.live()
-	x.cluster.stats.retried.answered(r.Status)
+	x.cluster.stats.retried.answered(l.response.Status)
 	l.pool.host.rqError.Add(1)
+	return x.backOff(x.reusable(l))
+}
+
+// reusable says that a leg serves again although only the head of its response was read.
+func (x *exchange) reusable(l *leg) bool {
+	r := &l.response
 	whole := r.Framing == http1.None || r.Framing == http1.Length && r.Length == 0
-	return x.backOff(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
+	return whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0
 }
 
 // readHead waits for the next head.

@@ -56,6 +56,8 @@ type exchange struct {
 
 	mirrors []*mirror // that still get the request's content
 
+	following following
+
 	retry               retrying
 	tryTimeout, tryIdle time.Duration // of one attempt; 0: none
 	// Of the attempt that runs, nanoseconds after begun; 0: not yet. heard is the last sign of its upstream.
@@ -94,6 +96,7 @@ func (x *exchange) reset() {
 	x.begun = time.Now()
 	x.retry.count, x.retry.policy = 0, nil
 	x.filtered, x.uncounted = false, false
+	x.following = following{seen: x.following.seen[:0]}
 	x.requestTimeout, x.headTimeout, x.idle = config.RequestTimeout, config.RequestHeadersTimeout, config.StreamIdleTimeout
 	x.timeout, x.duration = 0, config.MaxStreamDuration
 	x.activity.Store(0)

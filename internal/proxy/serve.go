@@ -46,12 +46,24 @@ func (x *exchange) serve() {
 		return
 	}
 	x.sanitize()
+	x.decide()
+	for x.following.pending {
+		x.anew()
+		if !x.normalize() {
+			return
+		}
+		x.decide()
+	}
+}
+
+// decide finds the request's route and does what filters and route say.
+func (x *exchange) decide() {
 	x.findRoute()
-	if r.Upgrade != "" && !x.upgradable() {
+	if x.c.req.Upgrade != "" && !x.upgradable() {
 		x.reply(403, "", nil)
 		return
 	}
-	if len(c.v.before) > 0 && !x.filterRequest() {
+	if len(x.c.v.before) > 0 && !x.filterRequest() {
 		return
 	}
 	x.route()
@@ -95,14 +107,7 @@ func (x *exchange) upgradable() bool {
 
 // findRoute looks up what the configuration wants for the request.
 func (x *exchange) findRoute() {
-	v := x.c.v
-	table := v.inline
-	if table == nil {
-		table = x.c.p.state.Load().routes[routesKey{v.scope, x.c.config.RDS}]
-	}
-	if table != nil {
-		x.match = table.match(&x.c.req, &x.draw)
-	}
+	x.match = x.lookUp(&x.c.req)
 	if r := x.match.route; r != nil && r.Forward != nil {
 		x.split(r.Forward)
 		x.named = x.clusterName()
@@ -113,6 +118,19 @@ func (x *exchange) findRoute() {
 			x.duration = *d
 		}
 	}
+}
+
+// lookUp finds the route of a request.
+func (x *exchange) lookUp(r *http1.Request) match {
+	v := x.c.v
+	table := v.inline
+	if table == nil {
+		table = x.c.p.state.Load().routes[routesKey{v.scope, x.c.config.RDS}]
+	}
+	if table == nil {
+		return match{}
+	}
+	return table.match(r, &x.draw)
 }
 
 // route does what the route says.

@@ -175,6 +175,7 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 		BufferLimit:          defaultBufferLimit,
 		Priority:             priorities[p.GetPriority()],
 		Mirrors:              rr.mirror(p.GetRequestMirrorPolicies(), join(path, "request_mirror_policies"), rr.mirrors),
+		InternalRedirect:     internalRedirect(p.GetInternalRedirectPolicy(), join(path, "internal_redirect_policy"), rr.f),
 		ClusterNotFoundCode:  notFoundCodes[p.GetClusterNotFoundResponseCode()],
 	}
 	if a.PrefixRewrite != "" && p.GetRegexRewrite() != nil {
