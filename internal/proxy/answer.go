@@ -280,6 +280,9 @@ func (x *exchange) head(status int, h *http1.Header, f http1.Framing) {
 
 // flush writes to the client what was collected.
 func (x *exchange) flush() error {
+	if x.trial != nil {
+		return nil
+	}
 	x.patience(&x.c.write, 0)
 	err := x.c.out.flush()
 	if err != nil {
@@ -346,6 +349,10 @@ func (x *exchange) answerPlainly(status int, fill func(*http1.Header)) {
 // finish writes an answer of our own.
 func (x *exchange) finish(status int, h *http1.Header, body string) {
 	c := x.c
+	if x.trial != nil {
+		x.trial.answered(c.req.Method, status, h, body)
+		return
+	}
 	x.filterResponse(status, h)
 	x.head(status, h, http1.None)
 	if c.req.Method != "HEAD" && status != 204 && status != 304 {

@@ -54,6 +54,8 @@ type exchange struct {
 	// uncounted: it asks about health, and statistics of answers leave it out.
 	uncounted bool
 
+	trial *trial // the request is only asked about; nil: it is real
+
 	mirrors []*mirror // that still get the request's content
 
 	following following

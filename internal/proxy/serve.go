@@ -177,7 +177,7 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		x.reply(a.ClusterNotFoundCode, "", nil)
 		return
 	}
-	if x.dropped() {
+	if x.trial == nil && x.dropped() {
 		return
 	}
 	if x.internal {
@@ -185,6 +185,10 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	}
 	x.requestOps()
 	x.rewrite(a)
+	if x.trial != nil {
+		x.trial.forwarded(x)
+		return
+	}
 	x.startRetrying(a.Retry)
 	for {
 		x.announce()
