@@ -39,6 +39,11 @@ func (x *exchange) answer(l *leg) (again bool) {
 		if x.afterResponse(&l.response) {
 			return x.discard(l)
 		}
+		if x.follows(&l.response) {
+			x.stopSide()
+			x.endLeg(x.reusable(l))
+			return false
+		}
 		x.respond(l)
 		return false
 	case errors.Is(err, errCut):
@@ -60,12 +65,17 @@ func (x *exchange) interim(r *http1.Response) {
 
 // discard throws a response away for another attempt. Its leg serves again if nothing of it is still to come.
 func (x *exchange) discard(l *leg) (again bool) {
-	r := &l.response
 	x.live()
-	x.cluster.stats.retried.answered(r.Status)
+	x.cluster.stats.retried.answered(l.response.Status)
 	l.pool.host.rqError.Add(1)
+	return x.backOff(x.reusable(l))
+}
+
+// reusable says that a leg serves again although only the head of its response was read.
+func (x *exchange) reusable(l *leg) bool {
+	r := &l.response
 	whole := r.Framing == http1.None || r.Framing == http1.Length && r.Length == 0
-	return x.backOff(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
+	return whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0
 }
 
 // readHead waits for the next head.
@@ -152,6 +162,9 @@ func (x *exchange) respond(l *leg) {
 		l.pool.host.monitor.Load().Failed() // Envoy takes it for a reset when the upstream ends first
 	}
 	x.stopSide()
+	if !whole && x.cause.Load() == tryIdleOverdue {
+		l.pool.host.monitor.Load().TimedOut()
+	}
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
 	if !whole {
@@ -277,6 +290,9 @@ func (x *exchange) head(status int, h *http1.Header, f http1.Framing) {
 
 // flush writes to the client what was collected.
 func (x *exchange) flush() error {
+	if x.trial != nil {
+		return nil
+	}
 	x.patience(&x.c.write, 0)
 	err := x.c.out.flush()
 	if err != nil {
@@ -345,6 +361,10 @@ func (x *exchange) answerPlainly(status int, fill func(*http1.Header)) {
 // finish writes an answer of our own.
 func (x *exchange) finish(status int, h *http1.Header, body string) {
 	c := x.c
+	if x.trial != nil {
+		x.trial.answered(c.req.Method, status, h, body)
+		return
+	}
 	x.filterResponse(status, h)
 	x.head(status, h, http1.None)
 	if c.req.Method != "HEAD" && status != 204 && status != 304 {
@@ -475,7 +495,6 @@ func (x *exchange) charge() {
 	case tryIdleOverdue:
 		if x.headed {
 			x.chargeTry()
-			x.leg.Load().pool.host.monitor.Load().TimedOut()
 			return
 		}
 		fallthrough
@@ -513,27 +532,7 @@ func (x *exchange) endLeg(again bool) {
 	if l == nil {
 		return
 	}
-	h := l.pool.host
-	h.active.Add(-1)
-	h.rqActive.Add(-1)
-	l.pool.flight.requests.Add(-1)
-	x.cluster.stats.rqActive.Add(-1)
-	x.cluster.stats.rqTime.add(x.elapsed())
-	config := x.cluster.view.Load().config
-	limit := config.MaxRequestsPerConnection
-	switch {
-	case !again:
-		l.pool.drop(l)
-	case limit > 0 && l.served >= limit:
-		x.cluster.stats.cxMaxRequests.Add(1)
-		l.pool.drop(l)
-	case config.MaxConnectionDuration > 0 && time.Since(l.opened) >= config.MaxConnectionDuration:
-		x.cluster.stats.cxMaxDuration.Add(1)
-		l.pool.drop(l)
-	default:
-		l.out.idle()
-		l.pool.release(l)
-	}
+	l.end(again, x.elapsed())
 }
 
 type dateText struct {

@@ -67,6 +67,9 @@ func (p *Proxy) serveHTTP(v *chain, conn *net.TCPConn, a *arrival) {
 	if p.ended.Load() {
 		return
 	}
+	if len(v.judges) > 0 && !c.passes(a) {
+		return
+	}
 	for c.one() {
 	}
 	c.in.Idle()

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/leno-mesh/leno/internal/mesh"
+	"github.com/leno-mesh/leno/internal/proxy/http1"
 )
 
 // namedHosts are the addresses that a request names itself, for one attempt each
@@ -16,14 +17,13 @@ type namedHosts struct {
 	left []string
 }
 
-// overridden is the next host that the request names; nil: it names none, or no more. As in Envoy, its health is not asked.
-func (x *exchange) overridden(headers []string, set *mesh.HostSet) *mesh.Host {
-	o := &x.retry.named
+// next is the next host that the request names; nil: it names none, or no more. As in Envoy, its health is not asked.
+func (o *namedHosts) next(request *http1.Header, headers []string, set *mesh.HostSet) *mesh.Host {
 	if !o.read {
 		o.read = true
 		o.left = o.left[:0]
 		for _, name := range headers {
-			for word := range strings.SplitSeq(x.c.req.Header.Value(name), ",") {
+			for word := range strings.SplitSeq(request.Value(name), ",") {
 				if word = trimSpace(word); word != "" {
 					o.left = append(o.left, word)
 				}

@@ -44,7 +44,10 @@ type pool struct {
 }
 
 // waiter is a request in line.
-type waiter struct{ leg chan legResult }
+type waiter struct {
+	pool *pool
+	leg  chan legResult
+}
 
 type legResult struct {
 	leg     *leg
@@ -81,7 +84,7 @@ func (p *pool) acquire() (*leg, *waiter, failure) {
 	}
 	c.stats.rqPendingTotal.Add(1)
 	c.stats.rqPendingActive.Add(1)
-	w := &waiter{leg: make(chan legResult, 1)}
+	w := &waiter{pool: p, leg: make(chan legResult, 1)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.line = append(p.line, w)
@@ -333,7 +336,7 @@ func (c *cluster) dial(h *host, words *gauge, of ends) (*net.TCPConn, failure) {
 	if err == nil {
 		c.stats.cxConnect.add(time.Since(begun))
 		if config.ProxyHeader != nil {
-			n, _ := conn.Write(appendProxyHeader(nil, config.ProxyHeader, of)) // what is wrong shows at once in what follows
+			n, _ := conn.Write(appendProxyHeader(nil, config.ProxyHeader, of, conn)) // what is wrong shows at once in what follows
 			c.stats.cxTx.Add(uint64(n))
 			h.tx.Add(uint64(n))
 		}

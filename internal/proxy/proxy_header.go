@@ -5,6 +5,7 @@ package proxy
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -15,7 +16,14 @@ type ends struct{ from, to netip.AddrPort }
 
 // appendProxyHeader says to an upstream whose connection goes on in this one
 // (Envoy: transport_sockets/proxy_protocol; https://www.haproxy.org/download/2.1/doc/proxy-protocol.txt).
-func appendProxyHeader(b []byte, h *mesh.ProxyHeader, e ends) []byte {
+// Zero ends: it is nobody's, and the header names the connection itself, or nothing in the binary form.
+func appendProxyHeader(b []byte, h *mesh.ProxyHeader, e ends, conn net.Conn) []byte {
+	if !e.from.IsValid() {
+		if h.V2 {
+			return append(append(b, proxyV2Signature...), 0x20, 0, 0, 0)
+		}
+		e = ends{addressOf(conn.LocalAddr()), addressOf(conn.RemoteAddr())}
+	}
 	v4 := e.from.Addr().Is4()
 	if !h.V2 {
 		family := "TCP6"
