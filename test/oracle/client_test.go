@@ -552,10 +552,10 @@ func (p *player) dialog(st step) (string, error) {
 				end(err)
 			}
 			continue
-		case "end":
+		case "end", "hear":
 			all = true
 		default:
-			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, seen, read, readbody, hold or end", line)
+			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, seen, read, readbody, hold, hear or end", line)
 		}
 		for {
 			got, err := r.ReadString('\n')
@@ -564,6 +564,9 @@ func (p *player) dialog(st step) (string, error) {
 			}
 			if err != nil {
 				end(err)
+				if word == "hear" {
+					break
+				}
 				return b.String(), nil
 			}
 			if !all {

@@ -435,6 +435,10 @@ func echo(c *net.TCPConn, w io.Writer, r *bufio.Reader, name string) {
 		switch line {
 		case "close\n":
 			return
+		case "shut\n":
+			c.CloseWrite()
+			io.Copy(io.Discard, r)
+			return
 		case "reset\n":
 			c.SetLinger(0)
 			return
