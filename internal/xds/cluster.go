@@ -48,7 +48,9 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 	c.HighBreakers = breakers(p.GetCircuitBreakers(), corev3.RoutingPriority_HIGH)
 	balancing(&p, c, f)
 	upstreamHTTP(&p, c, f)
-	c.ProxyHeader = proxyHeader(p.GetTransportSocket(), "transport_socket", f)
+	if c.ProxyHeader = proxyHeader(p.GetTransportSocket(), "transport_socket", f); c.ProxyHeader != nil && len(p.GetHealthChecks()) > 0 {
+		f.refused("health_checks", "are not supported with upstream_proxy_protocol: they do not begin with a PROXY header")
+	}
 	c.Outlier = outlierDetection(p.GetOutlierDetection(), f)
 	out := &clusterResource{cluster: c}
 	// A tombstone keeps what is known of the cluster, so that status can show it.
