@@ -52,6 +52,9 @@ func (x *exchange) answer(l *leg) (again bool) {
 
 // interim passes a response of the status 1xx on. That the client has gone is seen with the next write.
 func (x *exchange) interim(r *http1.Response) {
+	if id, ok := x.c.req.Header.Get("x-request-id"); ok && x.c.config.RequestIDInResponse {
+		r.Header.Set("x-request-id", id)
+	}
 	x.c.out.framing = http1.None
 	x.c.out.buf = http1.AppendResponse(x.c.out.buf[:0], r.Status, &r.Header, http1.None, false)
 	_ = x.flush()
@@ -282,6 +285,13 @@ func (x *exchange) flush() error {
 func (x *exchange) unwritten() {
 	x.broken = true
 	if x.cause.CompareAndSwap(running, clientLeft) {
+		x.c.v.http.rqGone.Add(1)
+	}
+}
+
+// breakOff counts a request that was answered and whose rest nobody reads (Envoy: doEndStream).
+func (x *exchange) breakOff() {
+	if x.headed && !x.broken && x.complete.Load() == 0 {
 		x.c.v.http.rqGone.Add(1)
 	}
 }
