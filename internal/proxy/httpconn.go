@@ -107,9 +107,6 @@ func (c *httpConn) one() bool {
 		errors.As(err, &e)
 		stats.rqTotal.Add(1)
 		stats.cxProtocolError.Add(1)
-		if e.Status == 431 {
-			stats.rqTooLarge.Add(1)
-		}
 		c.closing = true
 		c.req = http1.Request{} // nothing of it counts, nor of the one before
 		c.x.reply(e.Status, http1.Reason(e.Status), nil)
