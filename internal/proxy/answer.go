@@ -37,8 +37,14 @@ func (x *exchange) answer(l *leg) (again bool) {
 	switch {
 	case err == nil:
 		x.heard.Store(max(int64(x.elapsed()), 1))
+		l.pool.host.monitor.Load().Answered(x.outcome(&l.response))
 		if x.afterResponse(&l.response) {
 			return x.discard(l)
+		}
+		if x.follows(&l.response) {
+			x.stopSide()
+			x.endLeg(x.reusable(l))
+			return false
 		}
 		x.respond(l)
 		return false
@@ -68,12 +74,17 @@ func (x *exchange) interim(r *http1.Response) {
 
 // discard throws a response away for another attempt. Its leg serves again if nothing of it is still to come.
 func (x *exchange) discard(l *leg) (again bool) {
-	r := &l.response
 	x.live()
-	x.cluster.stats.retried.answered(r.Status)
+	x.cluster.stats.retried.answered(l.response.Status)
 	l.pool.host.rqError.Add(1)
+	return x.backOff(x.reusable(l))
+}
+
+// reusable says that a leg serves again although only the head of its response was read.
+func (x *exchange) reusable(l *leg) bool {
+	r := &l.response
 	whole := r.Framing == http1.None || r.Framing == http1.Length && r.Length == 0
-	return x.backOff(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
+	return whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0
 }
 
 // readHead waits for the next head.
@@ -156,6 +167,9 @@ func (x *exchange) respond(l *leg) {
 	c.out.framing = framing
 	l.body.Start(l.in, r.Framing, r.Length)
 	whole := x.passBody(l)
+	if whole && upgraded && x.complete.Load() == 0 {
+		l.pool.host.monitor.Load().Failed() // Envoy takes it for a reset when the upstream ends first
+	}
 	x.stopSide()
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
@@ -204,6 +218,9 @@ func (x *exchange) passBody(l *leg) bool {
 		if err != nil {
 			if errors.As(err, new(*http1.Error)) || errors.Is(err, io.ErrUnexpectedEOF) {
 				x.cluster.stats.cxProtocolError.Add(1)
+			}
+			if !errors.Is(err, errCut) {
+				l.pool.host.monitor.Load().Failed()
 			}
 			_ = x.flush() // what came before, as with Envoy
 			return false
@@ -279,6 +296,9 @@ func (x *exchange) head(status int, h *http1.Header, f http1.Framing) {
 
 // flush writes to the client what was collected.
 func (x *exchange) flush() error {
+	if x.trial != nil {
+		return nil
+	}
 	x.patience(&x.c.write, 0)
 	err := x.c.out.flush()
 	if err != nil {
@@ -354,6 +374,10 @@ func (x *exchange) answerPlainly(status int, fill func(*http1.Header)) {
 // finish writes an answer of our own.
 func (x *exchange) finish(status int, h *http1.Header, body string) {
 	c := x.c
+	if x.trial != nil {
+		x.trial.answered(c.req.Method, status, h, body)
+		return
+	}
 	x.filterResponse(status, h)
 	x.head(status, h, http1.None)
 	if c.req.Method != "HEAD" && status != 204 && status != 304 {
@@ -383,6 +407,9 @@ func (x *exchange) countAttempts(h *http1.Header) {
 // failed answers for an upstream that did not; true: another attempt must.
 func (x *exchange) failed(h *host, why failure) (again bool) {
 	h.rqError.Add(1)
+	if why != overflow { // that is the cluster's fault
+		h.monitor.Load().Failed()
+	}
 	if x.afterFailure(why, x.leg.Load() != nil) {
 		return x.backOff(false)
 	}
@@ -424,6 +451,7 @@ func (x *exchange) cutShort() (again bool) {
 	if c := x.cause.Load(); c == tryOverdue || c == tryIdleOverdue {
 		x.chargeTry()
 		x.retry.late = true
+		x.leg.Load().pool.host.monitor.Load().TimedOut()
 		if x.afterFailure(localReset, true) {
 			x.leg.Load().pool.host.rqError.Add(1)
 			return x.backOff(false)
@@ -480,6 +508,7 @@ func (x *exchange) charge() {
 	case tryIdleOverdue:
 		if x.headed {
 			x.chargeTry()
+			x.leg.Load().pool.host.monitor.Load().TimedOut()
 			return
 		}
 		fallthrough
@@ -495,6 +524,9 @@ func (x *exchange) charge() {
 		}
 		if l := x.leg.Load(); l != nil {
 			l.pool.host.rqTimeout.Add(1)
+			if x.cause.Load() == answerOverdue && !x.headed {
+				l.pool.host.monitor.Load().TimedOut()
+			}
 		}
 	}
 }
@@ -514,23 +546,7 @@ func (x *exchange) endLeg(again bool) {
 	if l == nil {
 		return
 	}
-	h := l.pool.host
-	h.active.Add(-1)
-	h.rqActive.Add(-1)
-	l.pool.flight.requests.Add(-1)
-	x.cluster.stats.rqActive.Add(-1)
-	x.cluster.stats.rqTime.add(x.elapsed())
-	limit := x.cluster.view.Load().config.MaxRequestsPerConnection
-	switch {
-	case !again:
-		l.pool.drop(l)
-	case limit > 0 && l.served >= limit:
-		x.cluster.stats.cxMaxRequests.Add(1)
-		l.pool.drop(l)
-	default:
-		l.out.idle()
-		l.pool.release(l)
-	}
+	l.end(again, x.elapsed())
 }
 
 type dateText struct {

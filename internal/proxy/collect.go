@@ -53,6 +53,13 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 		collectProxyProtocol(emit, prefix, s)
 	}
 	p.stats.extra.collect(emit)
+	if p.o.Upstream != nil {
+		for name, ejections := range p.o.Upstream.Ejections() {
+			e := scope{emit, "cluster", "envoy.cluster_name", name}
+			e.value64("outlier_detection.ejections_active", ejections.Active())
+			ejections.Counters(func(leaf string, v uint64) { e.counter64("outlier_detection."+leaf, v) })
+		}
+	}
 	p.collectMembers(emit)
 }
 
@@ -112,6 +119,9 @@ func collectHTTP(e scope, s *httpStats) {
 		"downstream_rq_response_before_rq_complete": &s.rqEarly, "downstream_rq_rx_reset": &s.rqGone,
 		"downstream_rq_failed_path_normalization": &s.rqBadPath, "downstream_rq_redirected_with_normalized_path": &s.rqNewPath,
 		"no_route": &s.noRoute, "no_cluster": &s.noCluster, "rq_direct_response": &s.direct, "rq_redirect": &s.redirect,
+		"passthrough_internal_redirect_bad_location": &s.redirectLocation, "passthrough_internal_redirect_unsafe_scheme": &s.redirectScheme,
+		"passthrough_internal_redirect_too_many_redirects": &s.redirectTooMany, "passthrough_internal_redirect_no_route": &s.redirectNoRoute,
+		"passthrough_internal_redirect_predicate": &s.redirectPredicate,
 	} {
 		e.counter(name, c)
 	}
@@ -139,7 +149,8 @@ func collectCluster(e scope, s *clusterStats) {
 		"upstream_rq_retry_overflow": &s.rqRetryOverflow, "upstream_rq_retry_limit_exceeded": &s.rqRetryLimit,
 		"upstream_rq_retry_backoff_exponential": &s.rqRetryExponential, "upstream_rq_retry_backoff_ratelimited": &s.rqRetryLimited,
 		"upstream_rq_per_try_timeout": &s.rqTryTimeout, "upstream_rq_per_try_idle_timeout": &s.rqTryIdleTimeout,
-		"retry_or_shadow_abandoned": &s.retryAbandoned,
+		"retry_or_shadow_abandoned":                  &s.retryAbandoned,
+		"upstream_internal_redirect_succeeded_total": &s.redirectFollowed, "upstream_internal_redirect_failed_total": &s.redirectFailed,
 	} {
 		e.counter(name, c)
 	}
@@ -182,14 +193,18 @@ func (p *Proxy) collectMembers(emit func(telemetry.Sample)) {
 	for _, c := range p.state.Load().clusters {
 		v := c.view.Load()
 		e := scope{emit, "cluster", "envoy.cluster_name", v.config.StatName()}
-		var by [mesh.Draining + 1]uint64
+		var by [mesh.Degraded + 1]uint64
+		excluded := uint64(0)
 		for _, h := range v.set.All {
-			by[h.Health]++
+			by[h.State()]++
+			if h.Excluded() {
+				excluded++
+			}
 		}
 		e.value64("membership_total", uint64(len(v.set.All)))
 		e.value64("membership_healthy", by[mesh.Healthy])
 		e.value64("membership_degraded", by[mesh.Degraded])
-		e.value64("membership_excluded", by[mesh.Draining])
+		e.value64("membership_excluded", excluded)
 		for i := range c.flights {
 			c.flights[i].collect(e)
 		}

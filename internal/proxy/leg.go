@@ -19,8 +19,7 @@ import (
 // happen in two goroutines.
 type leg struct {
 	pool   *pool
-	conn   *net.TCPConn
-	raw    syscall.RawConn
+	conn   *wire
 	words  *gauge
 	opened time.Time
 
@@ -32,6 +31,7 @@ type leg struct {
 	body     http1.Body
 
 	served    uint32
+	age       int // of the pool when it was opened
 	idleSince time.Time
 
 	look   func(fd uintptr) // peek, bound once
@@ -40,13 +40,12 @@ type leg struct {
 }
 
 func newLeg(p *pool, conn *net.TCPConn, words *gauge) *leg {
-	l := &leg{pool: p, conn: conn, words: words, opened: time.Now()}
+	l := &leg{pool: p, conn: newWire(conn), words: words, opened: time.Now()}
 	l.in = http1.NewReader(l)
 	l.read.set, l.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
-	l.out.init(conn, l.sent)
+	l.out.init(l.conn, l.sent)
 	// If the agent dies, the server must not take the end of a request for its end.
 	_ = conn.SetLinger(0)
-	l.raw, _ = conn.SyscallConn() // fails only without a connection
 	l.look = l.peek
 	return l
 }
@@ -69,7 +68,7 @@ func (l *leg) sent(n int64) {
 
 // alive says that the server has neither closed an idle leg nor sent something unasked.
 func (l *leg) alive() bool {
-	if len(l.in.Buffered()) > 0 || l.raw.Control(l.look) != nil {
+	if len(l.in.Buffered()) > 0 || l.conn.raw.Control(l.look) != nil {
 		return false
 	}
 	return l.looked == unix.EAGAIN
@@ -78,7 +77,39 @@ func (l *leg) alive() bool {
 // peek asks the socket for a byte without taking it or waiting for it.
 func (l *leg) peek(fd uintptr) {
 	// unix.Recvfrom allocates an address each time.
-	_, _, l.looked = unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&l.peeked)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	_, _, l.looked = unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&l.peeked)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+}
+
+// begin counts a request that goes out on the leg.
+func (l *leg) begin() {
+	h, c := l.pool.host, l.pool.cluster
+	h.active.Add(1)
+	h.rqActive.Add(1)
+	h.rqTotal.Add(1)
+	c.stats.rqTotal.Add(1)
+	c.stats.rqActive.Add(1)
+	l.served++
+}
+
+// end counts what begin has begun and gives the leg back, or closes it if it cannot serve again.
+func (l *leg) end(again bool, took time.Duration) {
+	h, c := l.pool.host, l.pool.cluster
+	h.active.Add(-1)
+	h.rqActive.Add(-1)
+	l.pool.flight.requests.Add(-1)
+	c.stats.rqActive.Add(-1)
+	c.stats.rqTime.add(took)
+	limit := c.view.Load().config.MaxRequestsPerConnection
+	switch {
+	case !again:
+		l.pool.drop(l)
+	case limit > 0 && l.served >= limit:
+		c.stats.cxMaxRequests.Add(1)
+		l.pool.drop(l)
+	default:
+		l.out.idle()
+		l.pool.release(l)
+	}
 }
 
 // close ends the connection in order.

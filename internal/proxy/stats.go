@@ -126,6 +126,7 @@ type httpStats struct {
 	rqActive                                                                                     gauge
 	classes                                                                                      classes
 	noRoute, noCluster, direct, redirect, rqMaxDuration                                          counter
+	redirectLocation, redirectScheme, redirectTooMany, redirectNoRoute, redirectPredicate        counter // not followed
 }
 
 type tcpStats struct {
@@ -146,7 +147,7 @@ type clusterStats struct {
 
 	retried answers // that were thrown away
 	rqRetry, rqRetrySuccess, rqRetryOverflow, rqRetryLimit, rqRetryExponential, rqRetryLimited, rqTryTimeout, rqTryIdleTimeout,
-	retryAbandoned counter
+	retryAbandoned, redirectFollowed, redirectFailed counter
 }
 
 // answers counts answers by status.
@@ -184,9 +185,11 @@ func (s scope) sample(leaf string, kind telemetry.Kind) telemetry.Sample {
 		Labels: []telemetry.Label{{Key: s.tag, Value: s.value}}, Kind: kind}
 }
 
-func (s scope) counter(leaf string, c *counter) {
+func (s scope) counter(leaf string, c *counter) { s.counter64(leaf, c.Load()) }
+
+func (s scope) counter64(leaf string, v uint64) {
 	m := s.sample(leaf, telemetry.Counter)
-	m.Value = c.Load()
+	m.Value = v
 	s.emit(m)
 }
 

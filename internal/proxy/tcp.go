@@ -22,6 +22,7 @@ type tcpConn struct {
 	client   *net.TCPConn
 	upstream atomic.Pointer[net.TCPConn]
 	ended    atomic.Bool
+	judge    func() (time.Duration, bool) // asked when the client's first bytes come; nil: everybody passes
 }
 
 // retire implements connection: a TCP connection cannot know where it may end, it goes on until it is cut.
@@ -39,6 +40,11 @@ func (c *tcpConn) cut() {
 // outlived ends a connection that has become too old.
 func (c *tcpConn) outlived() {
 	c.v.tcp.maxDuration.Add(1)
+	c.end()
+}
+
+// end ends the connection in order.
+func (c *tcpConn) end() {
 	_ = c.client.SetLinger(-1) // an orderly end; errors mean that it has ended already
 	if u := c.upstream.Load(); u != nil {
 		_ = u.SetLinger(-1)
@@ -49,6 +55,9 @@ func (c *tcpConn) outlived() {
 // serveTCP connects a client to an endpoint and copies both ways (Envoy: tcp_proxy.cc).
 func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 	c := &tcpConn{v: v, client: client}
+	if len(v.judges) > 0 {
+		c.judge = func() (time.Duration, bool) { return v.passes(a) }
+	}
 	v.add(c)
 	defer v.remove(c)
 	v.tcp.total.Add(1)
@@ -80,7 +89,9 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 	h.active.Add(1)
 	h.rqTotal.Add(1)
 	h.rqActive.Add(1)
+	h.carried.add(c)
 	defer func() {
+		h.carried.remove(c)
 		up.Close()
 		cl.closed(h, words, opened)
 		h.active.Add(-1)
@@ -108,8 +119,15 @@ func (c *cluster) connectTCP(attempts uint32, want selection) (*host, *net.TCPCo
 			return nil, nil, nil
 		}
 		h := c.host(target.Address)
-		if conn, fail := c.dial(h, words); fail == noFailure {
+		conn, fail := c.dial(h, words)
+		switch fail {
+		case noFailure:
+			h.monitor.Load().ConnectedOnly()
 			return h, conn, words
+		case connectTimeout:
+			h.monitor.Load().TimedOut()
+		default:
+			h.monitor.Load().Failed()
 		}
 	}
 	c.stats.cxAttemptsExceeded.Add(1)
@@ -122,6 +140,9 @@ func (c *tcpConn) relay(cl *cluster, h *host, up *net.TCPConn) {
 	r.touch()
 	var done sync.WaitGroup
 	done.Go(func() {
+		if !c.passes(r) {
+			return
+		}
 		r.copy(c.client, up, func(n uint64) {
 			c.v.tcp.rx.Add(n)
 			h.tx.Add(n)

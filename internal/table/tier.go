@@ -59,6 +59,8 @@ func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
 		return "the filter chain of its address is refused: the agent closes its connections"
 	case len(only.Limits) > 0:
 		return "connection_limit: connections are counted in the agent"
+	case len(only.RBAC) > 0:
+		return "rbac: connections are judged by their first bytes, in the agent"
 	case only.Direct != nil || only.Echo:
 		return "direct_response, echo: the agent answers"
 	case only.HTTP != nil:
@@ -85,6 +87,9 @@ func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
 }
 
 func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet) string {
+	if m.Outlier != nil {
+		return fmt.Sprintf("cluster %s: outlier_detection: what comes of connections is judged in the agent", m.Name)
+	}
 	usable := set.Usable
 	if len(usable) == 0 {
 		return "" // nothing to balance: refused in any tier

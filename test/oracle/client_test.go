@@ -39,6 +39,7 @@ type clientConn struct {
 // dataPlane is a running Envoy or leno.
 type dataPlane interface {
 	stats() (map[string]string, error)
+	clusters() (map[string]string, error)
 }
 
 // play returns the answers to all steps, in normal form.
@@ -84,7 +85,7 @@ func (p *player) step(st step) (string, error) {
 			return "", err
 		}
 	}
-	if st.stats {
+	if st.stats || st.clusters {
 		return p.statistics(st)
 	}
 	if st.until != "" {
@@ -136,7 +137,9 @@ func (p *player) repeated(st step) (string, error) {
 		if st.fresh || i == 0 && !st.keep {
 			p.drop()
 		}
-		p.w.j.take()
+		if !st.countApart || i == 0 {
+			p.w.j.take()
+		}
 		one := st
 		one.text = strings.ReplaceAll(st.text, "(n)", strconv.Itoa(i))
 		one.sent = i
@@ -146,12 +149,29 @@ func (p *player) repeated(st step) (string, error) {
 		}
 		var b strings.Builder
 		b.WriteString(got)
+		if st.countApart {
+			all.add(b.String())
+			continue
+		}
 		p.w.j.settle()
 		for _, s := range p.w.j.take() {
 			normalSeen(&b, s)
 			conns[fmt.Sprintf("%s %d", s.upstream, s.conn)] = true
 		}
 		all.add(b.String())
+	}
+	if st.countApart {
+		quiet := 30 * time.Millisecond
+		if st.random {
+			quiet = 200 * time.Millisecond // how many will come is not known
+		}
+		p.w.j.await(st.apart, quiet)
+		for _, s := range p.w.j.take() {
+			var b strings.Builder
+			normalSeen(&b, s)
+			all.add(b.String())
+			conns[fmt.Sprintf("%s %d", s.upstream, s.conn)] = true
+		}
 	}
 	out := all.String()
 	if st.countConns {
@@ -426,7 +446,12 @@ func (p *player) dialog(st step) (string, error) {
 		}
 		fmt.Fprintf(&b, "< %s\n", how)
 	}
-	defer p.drop()
+	held := false
+	defer func() {
+		if !held {
+			p.drop()
+		}
+	}()
 	var w interface {
 		io.Writer
 		CloseWrite() error
@@ -474,6 +499,16 @@ func (p *player) dialog(st step) (string, error) {
 			}
 			w, r = s, bufio.NewReader(s)
 			continue
+		case "hold":
+			held = true
+			continue
+		case "seen":
+			n, err := strconv.Atoi(arg)
+			if err != nil {
+				return "", err
+			}
+			p.w.j.heads(n)
+			continue
 		case "shut":
 			w.CloseWrite()
 			all = true
@@ -493,7 +528,7 @@ func (p *player) dialog(st step) (string, error) {
 		case "end":
 			all = true
 		default:
-			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, read, readbody or end", line)
+			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, seen, read, readbody, hold or end", line)
 		}
 		for {
 			got, err := r.ReadString('\n')
@@ -526,10 +561,14 @@ func (p *player) idle(d time.Duration) string {
 	return "< " + outcome(err) + "\n"
 }
 
-// statistics reads the named values, one a line, until they stand still.
+// statistics reads the named values, one a line: until they stand still, or with until as soon as they hold that text.
 func (p *player) statistics(st step) (string, error) {
+	source := p.dp.stats
+	if st.clusters {
+		source = p.dp.clusters
+	}
 	read := func() (string, error) {
-		all, err := p.dp.stats()
+		all, err := source()
 		if err != nil {
 			return "", err
 		}
@@ -543,8 +582,20 @@ func (p *player) statistics(st step) (string, error) {
 		}
 		return b.String(), nil
 	}
-	p.drop()
+	if !st.keep {
+		p.drop()
+	}
 	last, err := read()
+	if st.until != "" {
+		want := strings.ReplaceAll(st.until, "_", " ")
+		for end := time.Now().Add(10 * time.Second); err == nil && !strings.Contains(last, want); last, err = read() {
+			if time.Now().After(end) {
+				return "", fmt.Errorf("did not come to %q, last:\n%s", want, last)
+			}
+			time.Sleep(10 * time.Millisecond) // between two looks of a poll with a deadline
+		}
+		return last, err
+	}
 	for range 50 {
 		if err != nil {
 			return "", err

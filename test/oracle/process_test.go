@@ -92,6 +92,21 @@ func (p *process) stats() (map[string]string, error) {
 	return all, nil
 }
 
+// clusters reads the values of /clusters.
+func (p *process) clusters() (map[string]string, error) {
+	text, err := p.get("/clusters")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, line := range strings.Split(text, "\n") {
+		if at := strings.LastIndex(line, "::"); at >= 0 {
+			all[line[:at]] = line[at+len("::"):]
+		}
+	}
+	return all, nil
+}
+
 func (p *process) output() string {
 	b, _ := os.ReadFile(p.log)
 	if len(b) > 1500 {

@@ -39,10 +39,13 @@ type exchange struct {
 	to, address            string
 	from, sport            string
 	tcp, stats, raw        bool
+	clusters               bool
 	keep, fresh, unowned   bool
 	times, parallel        int
 	answers                int
 	random, countConns     bool
+	countApart             bool
+	apart                  int
 	warm                   bool
 	until                  string
 	body, head             int
@@ -186,6 +189,8 @@ func (e *exchange) read(options map[string]string) error {
 			e.tcp = true
 		case "stats":
 			e.stats = true
+		case "clusters":
+			e.clusters = true
 		case "raw":
 			e.raw = true
 		case "keep":
@@ -200,6 +205,9 @@ func (e *exchange) read(options map[string]string) error {
 			e.warm = true
 		case "connections":
 			e.countConns = true
+		case "apart":
+			e.countApart = true
+			e.apart, err = strconv.Atoi(v)
 		case "until":
 			e.until = v
 		case "times":
