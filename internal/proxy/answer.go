@@ -155,6 +155,9 @@ func (x *exchange) respond(l *leg) {
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
 	if !whole {
+		if x.cause.Load() == tryIdleOverdue {
+			l.pool.host.monitor.Load().TimedOut()
+		}
 		x.charge()
 		x.broken = true
 		return
@@ -456,7 +459,6 @@ func (x *exchange) charge() {
 	case tryIdleOverdue:
 		if x.headed {
 			x.chargeTry()
-			x.leg.Load().pool.host.monitor.Load().TimedOut()
 			return
 		}
 		fallthrough
