@@ -17,8 +17,7 @@ import (
 // happen in two goroutines.
 type leg struct {
 	pool   *pool
-	conn   *net.TCPConn
-	raw    syscall.RawConn
+	conn   *wire
 	words  *gauge
 	opened time.Time
 
@@ -39,13 +38,12 @@ type leg struct {
 }
 
 func newLeg(p *pool, conn *net.TCPConn, words *gauge) *leg {
-	l := &leg{pool: p, conn: conn, words: words, opened: time.Now()}
+	l := &leg{pool: p, conn: newWire(conn), words: words, opened: time.Now()}
 	l.in = http1.NewReader(l)
 	l.read.set, l.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
-	l.out.init(conn, l.sent)
+	l.out.init(l.conn, l.sent)
 	// If the agent dies, the server must not take the end of a request for its end.
 	_ = conn.SetLinger(0)
-	l.raw, _ = conn.SyscallConn() // fails only without a connection
 	l.look = l.peek
 	return l
 }
@@ -65,7 +63,7 @@ func (l *leg) sent(n int64) {
 
 // alive says that the server has neither closed an idle leg nor sent something unasked.
 func (l *leg) alive() bool {
-	if len(l.in.Buffered()) > 0 || l.raw.Control(l.look) != nil {
+	if len(l.in.Buffered()) > 0 || l.conn.raw.Control(l.look) != nil {
 		return false
 	}
 	return l.looked == unix.EAGAIN
@@ -74,7 +72,7 @@ func (l *leg) alive() bool {
 // peek asks the socket for a byte without taking it or waiting for it.
 func (l *leg) peek(fd uintptr) {
 	// unix.Recvfrom allocates an address each time.
-	_, _, l.looked = unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&l.peeked)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	_, _, l.looked = unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&l.peeked)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
 }
 
 // close ends the connection in order.
