@@ -116,10 +116,10 @@ func (d *detector) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-t.C:
+		case <-t.C:
 			d.up.mu.Lock()
 			if ctx.Err() == nil {
-				d.sweep(now)
+				d.sweep(time.Now())
 			}
 			d.up.mu.Unlock()
 			t.Reset(d.config.Interval)
@@ -155,12 +155,18 @@ func (d *detector) eject(m *Monitor, k kind, now time.Time) {
 	d.count(1)
 	d.stats.enforce(k)
 	m.ejected = now
-	m.jitter = rand.N(c.MaxEjectionTimeJitter.Truncate(time.Millisecond) + time.Millisecond).Truncate(time.Millisecond)
-	if time.Duration(m.backOff)*c.BaseEjectionTime < c.MaxEjectionTime+c.BaseEjectionTime {
+	m.jitter = time.Duration(rand.Int64N(c.MaxEjectionTimeJitter.Milliseconds()+1)) * time.Millisecond
+	if float64(m.backOff)*float64(c.BaseEjectionTime) < float64(c.MaxEjectionTime)+float64(c.BaseEjectionTime) {
 		m.backOff++
 	}
 	d.up.o.Log.Info("host is ejected", "cluster", d.id.Name, "host", m.key.host, "why", kinds[k].name)
 	d.up.mark(m.key, mesh.FailedOutlierCheck, 0)
+}
+
+// outFor is how long the host is out, in nanoseconds: settings that mean "for ever" do not fit a time.Duration.
+func (m *Monitor) outFor() float64 {
+	c := m.detector.config
+	return min(float64(m.backOff)*float64(c.BaseEjectionTime), float64(c.MaxEjectionTime)) + float64(m.jitter)
 }
 
 // uneject brings a host back. A row of failures from before would eject it again too soon.
@@ -178,7 +184,7 @@ func (d *detector) uneject(m *Monitor, now time.Time) {
 func (d *detector) sweep(now time.Time) {
 	c := d.config
 	for _, m := range d.hosts {
-		if m.isOut() && min(time.Duration(m.backOff)*c.BaseEjectionTime, c.MaxEjectionTime)+m.jitter <= now.Sub(m.ejected) {
+		if m.isOut() && m.outFor() <= float64(now.Sub(m.ejected)) {
 			d.uneject(m, now)
 		}
 		m.external.turn()
