@@ -43,7 +43,7 @@ func (u *Upstream) endDetectors() {
 	}
 	for id, d := range u.detectors {
 		if want[id] != d.config {
-			d.members(nil, &mesh.HostSet{})
+			d.members(&mesh.HostSet{})
 			if d.stop != nil {
 				d.stop()
 			}
@@ -64,17 +64,17 @@ func (u *Upstream) watchMembers() {
 			u.detectors[id] = d
 		}
 		if d.seen != b.set {
-			d.members(b.cluster, b.set)
+			d.members(b.set)
 		}
 	}
 }
 
 // members takes the hosts that there are now. Those that were ejected and have left are out no more.
-func (d *detector) members(c *mesh.Cluster, set *mesh.HostSet) {
+func (d *detector) members(set *mesh.HostSet) {
 	old := d.by
 	d.seen, d.hosts, d.by = set, make([]*Monitor, 0, len(set.All)), make(map[hostKey]*Monitor, len(set.All))
 	for _, h := range set.All {
-		k := markKey(d.id, c, h.Address)
+		k := hostKey{d.id, h.Address}
 		m := old[k]
 		if m == nil {
 			m = &Monitor{up: d.up, detector: d, key: k}
@@ -260,7 +260,7 @@ func (u *Upstream) SuccessRates(id mesh.ClusterID) *mesh.SuccessRates {
 	s := &mesh.SuccessRates{Average: d.found[0].average, Threshold: d.found[0].threshold,
 		LocalAverage: d.found[1].average, LocalThreshold: d.found[1].threshold, Hosts: map[netip.AddrPort]mesh.HostRates{}}
 	for _, h := range d.seen.All {
-		if m := d.by[markKey(id, u.built[id].cluster, h.Address)]; m != nil {
+		if m := d.by[hostKey{id, h.Address}]; m != nil {
 			s.Hosts[h.Address] = mesh.HostRates{Rate: m.external.found, Local: m.local.found}
 		}
 	}
