@@ -165,6 +165,9 @@ func (x *exchange) respond(l *leg) {
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
 	if !whole {
+		if x.cause.Load() == tryIdleOverdue {
+			l.pool.host.monitor.Load().TimedOut()
+		}
 		x.charge()
 		x.broken = true
 		return
@@ -492,7 +495,6 @@ func (x *exchange) charge() {
 	case tryIdleOverdue:
 		if x.headed {
 			x.chargeTry()
-			x.leg.Load().pool.host.monitor.Load().TimedOut()
 			return
 		}
 		fallthrough
