@@ -160,7 +160,7 @@ func (x *exchange) route() {
 		stats.direct.Add(1)
 		x.redirect(r.Direct.Status, string(r.Direct.Body), &mesh.Redirect{})
 	case r.Redirect != nil:
-		stats.redirect.Add(1)
+		stats.direct.Add(1) // Envoy counts both so
 		x.redirect(r.Redirect.Status, "", r.Redirect)
 	case r.Tombstone != "":
 		x.reply(503, "", nil)
