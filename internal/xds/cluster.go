@@ -47,6 +47,17 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 	balancing(&p, c, f)
 	upstreamHTTP(&p, c, f)
 	c.Outlier = outlierDetection(p.GetOutlierDetection(), f)
+	c.Check = healthCheck(p.GetHealthChecks(), f)
+	c.RemoveAtOnce, c.WaitForCheck = p.GetIgnoreHealthOnHostRemoval(), p.GetCommonLbConfig().GetIgnoreNewHostsUntilFirstHc()
+	if p.GetCloseConnectionsOnHostHealthFailure() && (c.Check != nil || c.Outlier != nil) {
+		f.refused("close_connections_on_host_health_failure", "is not supported: TCP connections to a host that fails go on")
+	}
+	if c.Check != nil && c.Discovery == mesh.LogicalDNS {
+		f.refused("health_checks", "is not supported for a cluster of type LOGICAL_DNS: give STRICT_DNS")
+	}
+	if c.Check != nil && c.SlowStart != nil {
+		f.refused("health_checks", "is not supported together with slow_start_config: leno accepts one of them")
+	}
 	out := &clusterResource{cluster: c}
 	// A tombstone keeps what is known of the cluster, so that status can show it.
 	f.unit("", func(reason string) { c.Tombstone = reason })
@@ -55,7 +66,10 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 	} else {
 		inlineEndpoints(&p, c, f)
 		if c.Discovery == mesh.Static && c.Outlier != nil && c.Endpoints != nil {
-			distinct(c.Endpoints, f)
+			distinct(c.Endpoints, "outlier_detection", f)
+		}
+		if c.Discovery == mesh.Static && c.Check != nil && c.Endpoints != nil {
+			distinct(c.Endpoints, "health_checks", f)
 		}
 	}
 	f.bury()
