@@ -10,6 +10,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -20,7 +21,7 @@ type Options struct {
 	Config  *mesh.HealthCheck
 	Address netip.AddrPort // where to
 	Host    string         // for the field host of a request
-	Flags   mesh.Flags     // what the host is before the first result: failed, and maybe more
+	Flags   mesh.Flags     // what the host is before the first result
 	Stats   *Stats         // of the cluster
 	// Traffic says whether the cluster has ever had any.
 	Traffic func() bool
@@ -30,17 +31,23 @@ type Options struct {
 
 // Session tries one host again and again (Envoy: ActiveHealthCheckSession).
 type Session struct {
-	o Options
+	o       Options
+	address atomic.Pointer[netip.AddrPort]
 
-	mu    sync.Mutex
-	state state
-	ended bool
+	mu      sync.Mutex
+	state   state
+	running bool
 }
 
 // New only remembers; Run tries the host.
 func New(o Options) *Session {
-	return &Session{o: o, state: state{config: o.Config, flags: o.Flags}}
+	s := &Session{o: o, state: state{config: o.Config, flags: o.Flags}}
+	s.Move(o.Address)
+	return s
 }
+
+// Move says where the next connection goes to. Safe for concurrent use.
+func (s *Session) Move(to netip.AddrPort) { s.address.Store(&to) }
 
 // prober tries a host over its own connection. It is used by one goroutine.
 type prober interface {
@@ -53,6 +60,7 @@ type prober interface {
 
 // Run tries the host until ctx ends, which is the session's end.
 func (s *Session) Run(ctx context.Context) {
+	s.begin()
 	defer s.end()
 	p := s.prober()
 	defer p.close()
@@ -98,7 +106,7 @@ func (s *Session) exclude() {
 func (s *Session) take(r result) transition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
+	if !s.running {
 		return unchanged
 	}
 	before := s.state.flags
@@ -109,11 +117,18 @@ func (s *Session) take(r result) transition {
 	return t
 }
 
-// end takes the host out of the statistics.
+// begin takes the host into the statistics, and end out of them.
+func (s *Session) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = true
+	s.o.Stats.count(mesh.FailedActiveCheck, s.state.flags)
+}
+
 func (s *Session) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = true
+	s.running = false
 	s.o.Stats.leave(s.state.flags)
 }
 

@@ -98,15 +98,24 @@ func (u *Upstream) admit(id mesh.ClusterID, c *mesh.Cluster, e *mesh.Endpoint, a
 	if e.Check.Port != 0 {
 		to = netip.AddrPortFrom(to.Addr(), e.Check.Port)
 	}
+	if h != nil && c.Discovery == mesh.LogicalDNS { // it stays the same host wherever it is
+		h.session.Move(to)
+		return u.marks[key]
+	}
 	if h != nil && h.address == to {
 		return u.marks[key]
 	}
 	u.dismiss(k, key)
-	flags := mesh.FailedActiveCheck
+	var flags mesh.Flags
+	if c.Discovery != mesh.LogicalDNS { // whose host begins healthy
+		flags = mesh.FailedActiveCheck
+	}
 	if c.WaitForCheck && kept(c) {
 		flags |= mesh.PendingActiveCheck
 	}
-	u.marks[key] |= flags
+	if flags != 0 {
+		u.marks[key] |= flags
+	}
 	h = &checked{address: to}
 	h.session = health.New(health.Options{Config: c.Check, Address: to, Host: checkHost(c, e), Flags: flags, Stats: k.stats,
 		Traffic: u.traffic(id), Publish: func(now mesh.Flags) { u.result(id, key, h, now) }})

@@ -52,9 +52,6 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 	if p.GetCloseConnectionsOnHostHealthFailure() && (c.Check != nil || c.Outlier != nil) {
 		f.refused("close_connections_on_host_health_failure", "is not supported: TCP connections to a host that fails go on")
 	}
-	if c.Check != nil && c.Discovery == mesh.LogicalDNS {
-		f.refused("health_checks", "is not supported for a cluster of type LOGICAL_DNS: give STRICT_DNS")
-	}
 	if c.Check != nil && c.SlowStart != nil {
 		f.refused("health_checks", "is not supported together with slow_start_config: leno accepts one of them")
 	}
