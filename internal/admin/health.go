@@ -3,6 +3,8 @@
 package admin
 
 import (
+	"fmt"
+	"io"
 	"strings"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -55,4 +57,37 @@ func healthStatus(h *mesh.Host) map[string]any {
 		}
 	}
 	return m
+}
+
+// outlierText writes what outlier detection compares hosts with; nil: the cluster has none.
+func outlierText(w io.Writer, cluster string, r *mesh.SuccessRates) {
+	if r == nil {
+		return
+	}
+	for _, row := range []struct {
+		name  string
+		value float64
+	}{
+		{"success_rate_average", r.Average}, {"success_rate_ejection_threshold", r.Threshold},
+		{"local_origin_success_rate_average", r.LocalAverage}, {"local_origin_success_rate_ejection_threshold", r.LocalThreshold},
+	} {
+		fmt.Fprintf(w, "%s::outlier::%s::%.6g\n", cluster, row.name, row.value)
+	}
+}
+
+// hostRates are -1 where nothing is known.
+func hostRates(r *mesh.SuccessRates, h *mesh.Host) mesh.HostRates {
+	if r != nil {
+		if found, ok := r.Hosts[h.Address]; ok {
+			return found
+		}
+	}
+	return mesh.HostRates{Rate: -1, Local: -1}
+}
+
+// percent adds a type.v3.Percent, if there is one.
+func percent(to map[string]any, field string, value float64) {
+	if value >= 0 {
+		to[field] = map[string]any{"value": value}
+	}
 }

@@ -3,9 +3,11 @@
 package admin
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/leno-mesh/leno/internal/mesh"
+	"github.com/leno-mesh/leno/internal/status"
 )
 
 func TestHealthFlags(t *testing.T) {
@@ -27,5 +29,25 @@ func TestHealthFlags(t *testing.T) {
 	}
 	if got := healthStatus(&mesh.Host{Flags: mesh.FailedOutlierCheck}); got["failed_outlier_check"] != true || got["eds_health_status"] != "HEALTHY" {
 		t.Errorf("%v", got)
+	}
+}
+
+func TestSuccessRates(t *testing.T) {
+	tcp, _ := start(t, &fakeAgent{state: status.Live})
+	for path, all := range map[string][]string{
+		"/clusters": {"blue::outlier::success_rate_average::66.6667\n", "blue::outlier::success_rate_ejection_threshold::-1\n",
+			"blue::outlier::local_origin_success_rate_average::100\n", "blue::outlier::local_origin_success_rate_ejection_threshold::99.5\n",
+			"blue::10.0.0.1:80::success_rate::66.66666666666667\n", "blue::10.0.0.1:80::local_origin_success_rate::-1\n"},
+		"/clusters?format=json": {`"success_rate": {`, `"value": 66.66666666666667`, `"local_origin_success_rate_ejection_threshold": {`},
+	} {
+		_, body := tcp("GET", path, "localhost")
+		for _, want := range all {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s: no %q in\n%s", path, want, body)
+			}
+		}
+		if strings.Contains(body, `"local_origin_success_rate": `) || strings.Contains(body, `"success_rate_ejection_threshold": `) {
+			t.Errorf("%s shows what is not known:\n%s", path, body)
+		}
 	}
 }

@@ -279,6 +279,9 @@ func (a *Agent) Current() (*mesh.Config, *mesh.Hosts, *table.Tables) {
 	return c.config, c.hosts, c.tables
 }
 
+// SuccessRates implements admin.Agent.
+func (a *Agent) SuccessRates(id mesh.ClusterID) *mesh.SuccessRates { return a.up.SuccessRates(id) }
+
 // Endpoints implements admin.Agent.
 func (a *Agent) Endpoints() []telemetry.Endpoint {
 	all := a.proxy.Endpoints()

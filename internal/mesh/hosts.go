@@ -80,7 +80,7 @@ const (
 	FailedOutlierCheck                      // FAILED_OUTLIER_CHECK: outlier detection ejected it
 	DegradedActiveCheck                     // DEGRADED_ACTIVE_HC
 	PendingActiveCheck                      // PENDING_ACTIVE_HC: not checked yet
-	ExcludedByActiveCheck                   // EXCLUDED_VIA_IMMEDIATE_HC_FAIL: it asked to be left out
+	ExcludedByActiveCheck                   // EXCLUDED_VIA_IMMEDIATE_HC_FAIL: it asked to be left out, and fails
 	PendingRemoval                          // PENDING_DYNAMIC_REMOVAL: no member any more, and kept while checks find it healthy
 	ActiveCheckTimeout                      // ACTIVE_HC_TIMEOUT: why it failed; it adds nothing to FailedActiveCheck
 )
@@ -88,7 +88,7 @@ const (
 // State is what balancing makes of a host, never Draining (Envoy: Host::coarseHealth).
 func (h *Host) State() Health {
 	switch {
-	case h.Health == Unhealthy || h.Health == Draining || h.Flags&(FailedActiveCheck|FailedOutlierCheck|ExcludedByActiveCheck) != 0:
+	case h.Health == Unhealthy || h.Health == Draining || h.Flags&(FailedActiveCheck|FailedOutlierCheck) != 0:
 		return Unhealthy
 	case h.Health == Degraded || h.Flags&DegradedActiveCheck != 0:
 		return Degraded

@@ -387,6 +387,8 @@ type Cluster struct {
 	RemoveAtOnce bool
 	// WaitForCheck: a new host does not count as a member before its first check (common_lb_config.ignore_new_hosts_until_first_hc).
 	WaitForCheck bool
+	// CloseOnHostFailure ends the TCP connections to a host that fails at run time (close_connections_on_host_health_failure).
+	CloseOnHostFailure bool
 	// PanicThreshold in percent (common_lb_config.healthy_panic_threshold, whole): default 50; 0: never panic.
 	PanicThreshold uint32
 	// Endpoints is the load assignment: inline, or the newest by EDS. nil: not arrived yet (the cluster is warming).

@@ -2,7 +2,10 @@
 
 package mesh
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // OutlierDetection ejects hosts that fail (Envoy: config.cluster.v3.OutlierDetection). Numbers of consecutive failures: 0 never.
 // Enforcing* are for how many detections of 100 the host is ejected.
@@ -38,3 +41,13 @@ type OutlierDetection struct {
 	MaxEjectionPercent uint32
 	AlwaysEjectOneHost bool
 }
+
+// SuccessRates are what outlier detection found of a cluster in the last interval, in percent; -1: too little was asked of it.
+type SuccessRates struct {
+	// Average of the hosts, and below which rate one is ejected; Local*: of what is seen without an answer.
+	Average, Threshold, LocalAverage, LocalThreshold float64
+	Hosts                                            map[netip.AddrPort]HostRates
+}
+
+// HostRates are a host's success rate, and that of what is seen without an answer.
+type HostRates struct{ Rate, Local float64 }

@@ -309,7 +309,9 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 		change(&h)
 	}
 	x.countAttempts(&h)
-	x.responseOps(&h)
+	if r := x.match.route; r != nil && r.Forward != nil { // other routes say something only of their own answers
+		x.responseOps(&h)
+	}
 	if status == 400 {
 		c.closing = true // there has been an error of the protocol (Envoy: conn_manager_impl.cc, sendLocalReply)
 	}
@@ -387,12 +389,29 @@ func (x *exchange) failed(h *host, why failure) (again bool) {
 		text = "retried and the latest reset reason: "
 	}
 	x.answered(status)
+	if why != overflow { // the failure came after what the client had sent by then was read
+		x.takeBuffered()
+	}
 	x.reply(status, "upstream connect error or disconnect/reset before headers. "+text+string(why), func(h *http1.Header) {
 		if why == overflow {
 			h.Set("x-envoy-overloaded", "true")
 		}
 	})
 	return false
+}
+
+// takeBuffered throws away what has come of the body, so that a request of which all has come is complete.
+func (x *exchange) takeBuffered() {
+	x.stopSide()
+	for !x.c.body.Done() {
+		_, last, err := x.c.body.Next(false)
+		if err != nil {
+			return
+		}
+		if last {
+			x.finished()
+		}
+	}
 }
 
 // cutShort ends an attempt that was cut; true: another follows.

@@ -45,6 +45,7 @@ type host struct {
 	pools                                                                  [mesh.Priorities]pool
 	healthySince                                                           time.Time // of slow start; zero: not yet
 	monitor                                                                atomic.Pointer[upstream.Monitor]
+	carried                                                                carried
 }
 
 // cluster returns the running cluster, old or new, with what is configured now.
@@ -61,7 +62,7 @@ func (p *Proxy) cluster(c *cluster, id mesh.ClusterID, config *mesh.Cluster, set
 	c.keepOnly(set)
 	c.watch()
 	if old != nil {
-		c.leave(old.set, set)
+		c.leave(old.set, set, config.CloseOnHostFailure)
 	}
 	return c
 }
@@ -87,9 +88,9 @@ func (c *cluster) asksToLeave(h *host, answer *http1.Header) {
 	}
 }
 
-// leave ends the HTTP connections to hosts that have failed just now, each after its request; others stay
-// (Envoy: cluster_manager_impl.cc, onHostHealthFailure).
-func (c *cluster) leave(old, now *mesh.HostSet) {
+// leave ends the HTTP connections to hosts that have failed just now, each after its request. TCP connections only end if that is
+// wanted (Envoy: cluster_manager_impl.cc, onHostHealthFailure).
+func (c *cluster) leave(old, now *mesh.HostSet, endTCP bool) {
 	const failed = mesh.FailedActiveCheck | mesh.FailedOutlierCheck
 	before := make(map[netip.AddrPort]mesh.Flags, len(old.All))
 	for _, h := range old.All {
@@ -105,6 +106,9 @@ func (c *cluster) leave(old, now *mesh.HostSet) {
 		if running != nil {
 			for i := range running.pools {
 				running.pools[i].renew()
+			}
+			if endTCP {
+				running.carried.end()
 			}
 		}
 	}

@@ -39,6 +39,11 @@ func (c *tcpConn) cut() {
 // outlived ends a connection that has become too old.
 func (c *tcpConn) outlived() {
 	c.v.tcp.maxDuration.Add(1)
+	c.end()
+}
+
+// end ends the connection in order.
+func (c *tcpConn) end() {
 	_ = c.client.SetLinger(-1) // an orderly end; errors mean that it has ended already
 	if u := c.upstream.Load(); u != nil {
 		_ = u.SetLinger(-1)
@@ -80,7 +85,9 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 	h.active.Add(1)
 	h.rqTotal.Add(1)
 	h.rqActive.Add(1)
+	h.carried.add(c)
 	defer func() {
+		h.carried.remove(c)
 		up.Close()
 		cl.closed(h, words, opened)
 		h.active.Add(-1)

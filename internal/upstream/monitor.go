@@ -117,6 +117,7 @@ func clearRow(w *atomic.Uint32) {
 type rate struct {
 	buckets [2]struct{ total, well atomic.Uint64 }
 	now     atomic.Uint32
+	found   float64 // by the last sweep, in percent; -1: too few. Guarded by Upstream.mu
 }
 
 func (r *rate) add(well bool) {
@@ -127,12 +128,13 @@ func (r *rate) add(well bool) {
 	}
 }
 
-// turn begins an interval.
+// turn begins an interval. Called with Upstream.mu held.
 func (r *rate) turn() {
 	next := 1 - r.now.Load()
 	r.buckets[next].total.Store(0)
 	r.buckets[next].well.Store(0)
 	r.now.Store(next)
+	r.found = -1
 }
 
 // last is the percentage of the interval before, and of how many; of none there is no percentage.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -22,9 +23,15 @@ type detector struct {
 	seen   *mesh.HostSet
 	hosts  []*Monitor // of the members, in their order
 	by     map[hostKey]*Monitor
-	out    int // how many are ejected
+	out    int        // how many are ejected
+	found  [2]finding // of the last sweep: of answers, of local origin
 	stop   context.CancelFunc
 }
+
+// finding is the mean rate and what it is compared with, in percent; -1: too little was known.
+type finding struct{ average, threshold float64 }
+
+var nothing = finding{-1, -1}
 
 // endDetectors ends those whose cluster has gone or is configured anew, before members are looked at: then its hosts are new, too.
 func (u *Upstream) endDetectors() {
@@ -53,7 +60,7 @@ func (u *Upstream) watchMembers() {
 		}
 		d := u.detectors[id]
 		if d == nil {
-			d = &detector{up: u, id: id, config: b.cluster.Outlier, stats: u.ejectionsOf(b.cluster.StatName())}
+			d = &detector{up: u, id: id, config: b.cluster.Outlier, stats: u.ejectionsOf(b.cluster.StatName()), found: [2]finding{nothing, nothing}}
 			u.detectors[id] = d
 		}
 		if d.seen != b.set {
@@ -71,6 +78,7 @@ func (d *detector) members(c *mesh.Cluster, set *mesh.HostSet) {
 		m := old[k]
 		if m == nil {
 			m = &Monitor{up: d.up, detector: d, key: k}
+			m.external.found, m.local.found = -1, -1
 		}
 		d.hosts, d.by[k] = append(d.hosts, m), m
 	}
@@ -176,8 +184,8 @@ func (d *detector) sweep(now time.Time) {
 		m.external.turn()
 		m.local.turn()
 	}
-	d.judgeRates(func(m *Monitor) *rate { return &m.external }, successRate, failurePercentage, now)
-	d.judgeRates(func(m *Monitor) *rate { return &m.local }, localSuccessRate, localFailurePercentage, now)
+	d.found[0] = d.judgeRates(func(m *Monitor) *rate { return &m.external }, successRate, failurePercentage, now)
+	d.found[1] = d.judgeRates(func(m *Monitor) *rate { return &m.local }, localSuccessRate, localFailurePercentage, now)
 	for _, m := range d.hosts {
 		if !m.isOut() && !m.returned.IsZero() && now.Sub(m.returned) >= c.Interval && m.backOff > 0 {
 			m.backOff--
@@ -186,10 +194,10 @@ func (d *detector) sweep(now time.Time) {
 }
 
 // judgeRates ejects the hosts whose rate is bad, compared with the others or as such.
-func (d *detector) judgeRates(of func(*Monitor) *rate, compared, alone kind, now time.Time) {
-	c := d.config
+func (d *detector) judgeRates(of func(*Monitor) *rate, compared, alone kind, now time.Time) finding {
+	c, found := d.config, nothing
 	if n := len(d.hosts); n < int(c.SuccessRateMinimumHosts) && n < int(c.FailurePercentageMinimumHosts) {
-		return
+		return found
 	}
 	type judged struct {
 		*Monitor
@@ -201,6 +209,9 @@ func (d *detector) judgeRates(of func(*Monitor) *rate, compared, alone kind, now
 		percent, total := of(m).last()
 		if m.isOut() || total == 0 {
 			continue
+		}
+		if total >= uint64(min(c.SuccessRateRequestVolume, c.FailurePercentageRequestVolume)) {
+			of(m).found = percent
 		}
 		if total >= uint64(c.SuccessRateRequestVolume) {
 			comparable = append(comparable, judged{m, percent})
@@ -215,9 +226,9 @@ func (d *detector) judgeRates(of func(*Monitor) *rate, compared, alone kind, now
 		for _, j := range comparable {
 			variance += (j.percent - mean) * (j.percent - mean) / float64(n)
 		}
-		threshold := mean - float64(c.SuccessRateStdevFactor)/1000*math.Sqrt(variance)
+		found = finding{mean, mean - float64(c.SuccessRateStdevFactor)/1000*math.Sqrt(variance)}
 		for _, j := range comparable {
-			if j.percent < threshold {
+			if j.percent < found.threshold {
 				d.eject(j.Monitor, compared, now)
 			}
 		}
@@ -229,4 +240,23 @@ func (d *detector) judgeRates(of func(*Monitor) *rate, compared, alone kind, now
 			}
 		}
 	}
+	return found
+}
+
+// SuccessRates says what the last sweep of a cluster found; nil: it has no outlier detection.
+func (u *Upstream) SuccessRates(id mesh.ClusterID) *mesh.SuccessRates {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	d := u.detectors[id]
+	if d == nil {
+		return nil
+	}
+	s := &mesh.SuccessRates{Average: d.found[0].average, Threshold: d.found[0].threshold,
+		LocalAverage: d.found[1].average, LocalThreshold: d.found[1].threshold, Hosts: map[netip.AddrPort]mesh.HostRates{}}
+	for _, h := range d.seen.All {
+		if m := d.by[markKey(id, u.built[id].cluster, h.Address)]; m != nil {
+			s.Hosts[h.Address] = mesh.HostRates{Rate: m.external.found, Local: m.local.found}
+		}
+	}
+	return s
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -362,4 +363,51 @@ func TestSweepsRun(t *testing.T) {
 		return u.Ejections()["c"].enforced[consecutive5xx].Load() == 1
 	})
 	want("10.0.0.1:80 10.0.0.2:80")
+}
+
+// Reports, sweeps and new configurations come from all sides; what is published and what is counted must agree at the end.
+func TestManyAtOnce(t *testing.T) {
+	c := detecting(8, func(c *mesh.OutlierDetection) {
+		c.Interval, c.BaseEjectionTime, c.MaxEjectionPercent = time.Millisecond, time.Millisecond, 50
+	})
+	fewer := *c
+	fewer.Endpoints = &mesh.Endpoints{Overprovisioning: 140, Endpoints: c.Endpoints.Endpoints[2:]}
+	u, _ := follow(t, Options{}, c)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			host := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), 80)
+			for n := range 2000 {
+				m := u.Monitor(benchID, host)
+				m.Answered(500)
+				m.Failed()
+				if n%7 == 0 {
+					m.Answered(200)
+				}
+			}
+		})
+	}
+	all.Go(func() {
+		for i := range 50 {
+			if i%2 == 0 {
+				u.Set(config(&fewer))
+			} else {
+				u.Set(config(c))
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	all.Wait()
+	poll(t, func() bool { // all come back
+		out := 0
+		for _, h := range u.Hosts().Set(benchID).All {
+			if h.Flags != 0 {
+				out++
+			}
+		}
+		return out == 0 && u.Ejections()["c"].Active() == 0
+	})
+	if u.Ejections()["c"].enforced[consecutive5xx].Load() == 0 {
+		t.Error("nobody was ejected")
+	}
 }

@@ -37,6 +37,7 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 		PanicThreshold:           wholePercent(p.GetCommonLbConfig().GetHealthyPanicThreshold(), 50),
 		DNS:                      dns(&p, f),
 		IdleTimeout:              time.Hour,
+		CloseOnHostFailure:       p.GetCloseConnectionsOnHostHealthFailure(),
 		ViaAPI:                   viaAPI,
 		MaxRequestsPerConnection: uint32Or(p.GetMaxRequestsPerConnection(), 0), //nolint:staticcheck // deprecated, still used
 	}
@@ -49,9 +50,6 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 	c.Outlier = outlierDetection(p.GetOutlierDetection(), f)
 	c.Check = healthCheck(p.GetHealthChecks(), f)
 	c.RemoveAtOnce, c.WaitForCheck = p.GetIgnoreHealthOnHostRemoval(), p.GetCommonLbConfig().GetIgnoreNewHostsUntilFirstHc()
-	if p.GetCloseConnectionsOnHostHealthFailure() && (c.Check != nil || c.Outlier != nil) {
-		f.refused("close_connections_on_host_health_failure", "is not supported: TCP connections to a host that fails go on")
-	}
 	if c.Check != nil && c.SlowStart != nil {
 		f.refused("health_checks", "is not supported together with slow_start_config: leno accepts one of them")
 	}

@@ -76,7 +76,7 @@ func clusterFields() []section {
 			{path: "per_connection_buffer_limit_bytes", rule: skipped, note: "it tunes buffering"},
 			{path: "cleanup_interval", rule: skipped, note: "it is for original destinations"},
 			{path: "upstream_connection_options.tcp_keepalive", rule: skipped, note: tune},
-			{path: "close_connections_on_host_health_failure", rule: skipped, note: "it matters with health_checks and outlier_detection, and is refused there"},
+			{path: "close_connections_on_host_health_failure", rule: honoured},
 			{path: "ignore_health_on_host_removal", rule: honoured},
 			{path: "track_timeout_budgets", rule: skipped, note: stats},
 			{path: "track_cluster_stats", rule: skipped, note: stats},
@@ -135,6 +135,7 @@ func clusterFields() []section {
 		{name: "http_options", title: "Upstream HTTP options", msg: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions", rows: []row{
 			{path: "common_http_protocol_options.idle_timeout", rule: honoured, note: "absent: 1 h; 0: never"},
 			{path: "common_http_protocol_options.max_requests_per_connection", rule: honoured},
+			{path: "outlier_detection", rule: refused, note: "statuses from 500 on are failures"},
 			{path: "explicit_http_config.http_protocol_options{}", rule: honoured, note: "only empty"},
 			{path: "explicit_http_config.http2_protocol_options", rule: refused, note: h2},
 			{path: "use_downstream_protocol_config.http_protocol_options{}", rule: honoured, note: "clients speak HTTP/1.1, and so do upstreams"},

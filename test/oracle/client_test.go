@@ -135,12 +135,19 @@ func (p *player) poll(st step) error {
 func (p *player) repeated(st step) (string, error) {
 	var all groups
 	conns := map[string]bool{}
+	if st.cut != "" {
+		text, _ := st.request()
+		st.times, st.fresh = len(text), true
+	}
 	for i := range st.times {
 		if st.fresh || i == 0 && !st.keep {
 			p.drop()
 		}
 		p.w.j.take()
-		got, err := p.once(st)
+		one := st
+		one.text = strings.ReplaceAll(st.text, "(n)", strconv.Itoa(i))
+		one.sent = i
+		got, err := p.once(one)
 		if err != nil {
 			return "", err
 		}
@@ -222,7 +229,28 @@ func (p *player) once(st step) (string, error) {
 	if st.tcp {
 		return p.dialog(st)
 	}
+	if st.cut != "" {
+		return p.broken(st)
+	}
 	return p.http(st)
+}
+
+// broken sends the first bytes of the step's text and ends the connection, or its own direction of it.
+func (p *player) broken(st step) (string, error) {
+	defer p.drop()
+	text, _ := st.request()
+	if _, err := io.WriteString(p.conn, text[:st.sent]); err != nil {
+		return "", err
+	}
+	if st.cut == "reset" {
+		p.conn.SetLinger(0)
+		return "", nil
+	}
+	p.conn.CloseWrite()
+	if _, err := p.conn.r.ReadByte(); err != nil {
+		return "< " + outcome(err) + "\n", nil
+	}
+	return "< (bytes)\n", nil
 }
 
 // dialer makes connections from the address and port that the step names.
@@ -352,7 +380,7 @@ func (p *player) finish(b *strings.Builder, m *message, method string) {
 }
 
 // unescape turns the escapes of raw texts into bytes.
-var unescape = strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t", `\0`, "\x00", `\xff`, "\xff", `\\`, `\`)
+var unescape = strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t", `\v`, "\v", `\0`, "\x00", `\xff`, "\xff", `\\`, `\`)
 
 // request turns the text of a step into the head and the body to send.
 func (st *step) request() (head, body string) {
