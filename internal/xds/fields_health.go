@@ -42,7 +42,7 @@ func healthFields() []section {
 			{path: "http_health_check.use_alpn_protocol", rule: refused, note: plain + ", without ALPN"},
 			{path: "tcp_health_check.send", rule: honoured, into: []string{"payload"}},
 			{path: "tcp_health_check.receive", rule: honoured, into: []string{"payload"}},
-			{path: "tcp_health_check.proxy_protocol_config", rule: refused, note: "give a port without it in health_check_config"},
+			{path: "tcp_health_check.proxy_protocol_config.version", rule: honoured, note: "V2"},
 			{path: "grpc_health_check", rule: refused, note: "HTTP/2 is not spoken to upstreams: give http_health_check or tcp_health_check"},
 			{path: "custom_health_check", rule: refused, note: "give http_health_check or tcp_health_check"},
 			{path: "tls_options", rule: refused, note: plain},

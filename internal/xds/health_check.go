@@ -106,8 +106,17 @@ func tcpCheck(p *corev3.HealthCheck_TcpHealthCheck, path string, f *findings) *m
 	} else if len(p.GetSend().GetBinary()) > 0 {
 		f.refused(join(path, "send.binary"), "is not supported: Envoy does not send it; give text")
 	}
+	if pp := p.GetProxyProtocolConfig(); pp != nil {
+		if v := pp.GetVersion(); v != corev3.ProxyProtocolConfig_V2 {
+			f.refused(join(path, "proxy_protocol_config.version"), "%s is not supported (Envoy 1.40 ends over it): leno accepts V2", v)
+		}
+		t.Send = append([]byte(proxyLocal), t.Send...)
+	}
 	return t
 }
+
+// proxyLocal is a PROXY header of version 2 that says of nobody that he connects (command LOCAL).
+const proxyLocal = "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
 
 // payloads reads texts; empty ones say nothing.
 func payloads(list []*corev3.HealthCheck_Payload, path string, f *findings) [][]byte {
