@@ -38,6 +38,7 @@ func (x *exchange) answer(l *leg) (again bool) {
 	case err == nil:
 		x.heard.Store(max(int64(x.elapsed()), 1))
 		l.pool.host.monitor.Load().Answered(x.outcome(&l.response))
+		l.pool.cluster.asksToLeave(l.pool.host, &l.response.Header)
 		if x.afterResponse(&l.response) {
 			return x.discard(l)
 		}
@@ -174,6 +175,9 @@ func (x *exchange) respond(l *leg) {
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
 	if !whole {
+		if x.cause.Load() == tryIdleOverdue {
+			l.pool.host.monitor.Load().TimedOut()
+		}
 		x.charge()
 		x.broken = true
 		return
@@ -508,7 +512,6 @@ func (x *exchange) charge() {
 	case tryIdleOverdue:
 		if x.headed {
 			x.chargeTry()
-			x.leg.Load().pool.host.monitor.Load().TimedOut()
 			return
 		}
 		fallthrough
