@@ -45,7 +45,8 @@ type leg struct {
 func newLeg(p *pool, conn *net.TCPConn, words *gauge) *leg {
 	l := &leg{pool: p, conn: newWire(conn), words: words, opened: time.Now()}
 	config := p.cluster.view.Load().config
-	l.maxHead, l.maxFields = int(cmp.Or(config.MaxResponseHeadersKiB, 80))<<10, int(cmp.Or(config.MaxResponseHeadersCount, 100))
+	l.maxHead = cmp.Or(int(config.MaxResponseHeadersKiB)<<10, http1.MaxResponseHead)
+	l.maxFields = cmp.Or(int(config.MaxResponseHeadersCount), http1.MaxResponseFields)
 	l.in = http1.NewReader(l)
 	l.read.set, l.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
 	l.out.init(l.conn, l.sent)

@@ -52,6 +52,11 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 		f.refused("health_checks", "are not supported with upstream_proxy_protocol: they do not begin with a PROXY header")
 	}
 	c.Outlier = outlierDetection(p.GetOutlierDetection(), f)
+	c.Check = healthCheck(p.GetHealthChecks(), f)
+	c.RemoveAtOnce, c.WaitForCheck = p.GetIgnoreHealthOnHostRemoval(), p.GetCommonLbConfig().GetIgnoreNewHostsUntilFirstHc()
+	if c.Check != nil && c.SlowStart != nil {
+		f.refused("health_checks", "is not supported together with slow_start_config: leno accepts one of them")
+	}
 	out := &clusterResource{cluster: c}
 	// A tombstone keeps what is known of the cluster, so that status can show it.
 	f.unit("", func(reason string) { c.Tombstone = reason })
@@ -63,7 +68,10 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 			onePriority(p.GetLoadAssignment(), "load_assignment", f)
 		}
 		if c.Discovery == mesh.Static && c.Outlier != nil && c.Endpoints != nil {
-			distinct(c.Endpoints, f)
+			distinct(c.Endpoints, "outlier_detection", f)
+		}
+		if c.Discovery == mesh.Static && c.Check != nil && c.Endpoints != nil {
+			distinct(c.Endpoints, "health_checks", f)
 		}
 	}
 	f.bury()
@@ -225,6 +233,7 @@ func upstreamHTTP(p *clusterv3.Cluster, c *mesh.Cluster, f *findings) {
 		}
 		commonHTTP(o.GetCommonHttpProtocolOptions(), c, join(path, "common_http_protocol_options"), f)
 		c.MaxRequestsPerConnection = uint32Or(o.GetCommonHttpProtocolOptions().GetMaxRequestsPerConnection(), c.MaxRequestsPerConnection)
+		c.ErrorMatcher = errorMatcher(o.GetOutlierDetection().GetErrorMatcher(), join(path, "outlier_detection.error_matcher"), f)
 	}
 }
 

@@ -126,6 +126,9 @@ func endpoint(p *endpointv3.LbEndpoint, path string, byName bool, f *findings) (
 	if _, ok := p.GetMetadata().GetTypedFilterMetadata()["envoy.transport_sockets.proxy_protocol"]; ok {
 		f.refused(join(path, "metadata.typed_filter_metadata"), "values of the PROXY header for one endpoint are not supported: give added_tlvs at the cluster")
 	}
+	if h := p.GetEndpoint().GetHealthCheckConfig(); h != nil {
+		e.Check = endpointCheck(h, join(path, "endpoint.health_check_config"), f)
+	}
 	switch p.GetHealthStatus() {
 	case corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY:
 	case corev3.HealthStatus_DEGRADED:

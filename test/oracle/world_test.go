@@ -106,7 +106,7 @@ func (w *world) proxiedTCPPort(name string) (int, error) {
 }
 
 func (w *world) tcpPort(name string) (int, error) {
-	return w.once("tcp "+name, func() (int, error) { return w.listen((&tcpUpstream{name: name}).handle) })
+	return w.once("tcp "+name, func() (int, error) { return w.listen((&tcpUpstream{name: name, j: &w.j}).handle) })
 }
 
 func (w *world) greeterPort(name string) (int, error) {

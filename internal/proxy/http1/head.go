@@ -386,6 +386,12 @@ func (h *Header) dropTokens(name string, drop map[string]bool) {
 	h.Set(name, strings.Join(keep, ","))
 }
 
+// MaxResponseHead in bytes and MaxResponseFields are what Envoy takes from upstreams where a cluster names no bounds.
+const (
+	MaxResponseHead   = 80 << 10
+	MaxResponseFields = 100
+)
+
 // ReadResponse reads the next head into m, which keeps its memory. request is the method that it answers; limit
 // bounds the head in bytes, fields the number of its fields. Errors are *Error for what the server did wrong, io.EOF for an
 // end before the first byte, or the source's.
