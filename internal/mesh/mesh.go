@@ -310,6 +310,10 @@ type RouteAction struct {
 	BufferLimit uint32
 	// Priority of the requests; default DEFAULT.
 	Priority Priority
+	// Mirrors are the route's, or else its virtual host's, or else the route configuration's.
+	Mirrors []Mirror
+	// InternalRedirect: nil: redirects are the client's.
+	InternalRedirect *InternalRedirect
 }
 
 // DirectResponse answers without an upstream.
@@ -381,6 +385,8 @@ type Cluster struct {
 	HighBreakers *Breakers
 	// Outlier ejects hosts that fail; nil: none is. A pointer that stays says that what was learned stays, too.
 	Outlier *OutlierDetection
+	// ErrorMatcher is what outlier detection looks at answers with; nil: statuses from 500 on are failures.
+	ErrorMatcher *ErrorMatcher
 	// Check tries the hosts; nil: nobody does. A pointer that stays says that what was learned stays, too.
 	Check *HealthCheck
 	// RemoveAtOnce: a host that is no member any more leaves even if checks find it healthy (ignore_health_on_host_removal).

@@ -67,6 +67,9 @@ func (p *Proxy) serveHTTP(v *chain, conn *net.TCPConn, a *arrival) {
 	if p.ended.Load() {
 		return
 	}
+	if len(v.judges) > 0 && !c.passes(a) {
+		return
+	}
 	for c.one() {
 	}
 	c.in.Idle()
@@ -107,12 +110,10 @@ func (c *httpConn) one() bool {
 		errors.As(err, &e)
 		stats.rqTotal.Add(1)
 		stats.cxProtocolError.Add(1)
-		if e.Status == 431 {
-			stats.rqTooLarge.Add(1)
-		}
 		c.closing = true
 		c.req = http1.Request{} // nothing of it counts, nor of the one before
 		c.x.reply(e.Status, http1.Reason(e.Status), nil)
+		c.x.breakOff()
 		c.linger()
 		return false
 	case errors.Is(err, errHead):
@@ -120,15 +121,19 @@ func (c *httpConn) one() bool {
 		c.closing = true
 		c.req = http1.Request{}
 		c.x.timedOut()
+		c.x.breakOff()
 		c.linger()
 		return false
-	default: // the client has gone
+	default: // the client has gone in the middle of the head
+		stats.rqTotal.Add(1)
+		stats.rqGone.Add(1)
 		return false
 	}
 	stats.rqTotal.Add(1)
 	stats.rqActive.Add(1)
 	c.x.serve()
 	c.x.endFilters()
+	c.x.breakOff()
 	stats.rqActive.Add(-1)
 	stats.rqTime.add(c.x.elapsed())
 	if c.x.broken {

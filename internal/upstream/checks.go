@@ -48,7 +48,7 @@ func (u *Upstream) checkedHost(id mesh.ClusterID, host netip.AddrPort) *checked 
 	if k == nil || b.cluster == nil {
 		return nil
 	}
-	return k.hosts[markKey(id, b.cluster, host)]
+	return k.hosts[hostKey{id, host}]
 }
 
 // checkName is what a check's statistics are named by.
@@ -83,7 +83,7 @@ func (u *Upstream) checkerOf(id mesh.ClusterID, c *mesh.Cluster) *checker {
 
 // admit sees to it that a member is tried, and returns what it is by now. Called with mu held.
 func (u *Upstream) admit(id mesh.ClusterID, c *mesh.Cluster, e *mesh.Endpoint, a netip.AddrPort) mesh.Flags {
-	k, key := u.checkerOf(id, c), markKey(id, c, a)
+	k, key := u.checkerOf(id, c), hostKey{id, a}
 	if k == nil {
 		return u.marks[key]
 	}
@@ -98,10 +98,6 @@ func (u *Upstream) admit(id mesh.ClusterID, c *mesh.Cluster, e *mesh.Endpoint, a
 	}
 	if e.Check.Port != 0 {
 		to = netip.AddrPortFrom(to.Addr(), e.Check.Port)
-	}
-	if h != nil && c.Discovery == mesh.LogicalDNS { // it stays the same host wherever it is
-		h.session.Move(to)
-		return u.marks[key]
 	}
 	if h != nil && h.address == to {
 		return u.marks[key]
@@ -185,7 +181,7 @@ func (u *Upstream) staying(id mesh.ClusterID, c *mesh.Cluster, seen map[netip.Ad
 	}
 	var some []*mesh.Host
 	for _, h := range old.All {
-		key := markKey(id, c, h.Address)
+		key := hostKey{id, h.Address}
 		left := *h
 		left.Flags = u.marks[key] | mesh.PendingRemoval
 		switch waits := c.Discovery == mesh.StrictDNS && h.Flags&mesh.PendingRemoval != 0 && !u.resolved; {
@@ -255,7 +251,7 @@ func (u *Upstream) leaveChecks() map[mesh.ClusterID]bool {
 		b := u.built[id]
 		members := make(map[hostKey]bool, len(b.set.All))
 		for _, h := range b.set.All {
-			members[markKey(id, b.cluster, h.Address)] = true
+			members[hostKey{id, h.Address}] = true
 		}
 		for key := range k.hosts {
 			if !members[key] {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,8 +45,9 @@ static_resources:
 
 // side is one data plane that lives through all configurations.
 type side struct {
-	w *world
-	p *process
+	w       *world
+	p       *process
+	counted map[string]string // the statistics before the requests to the present configuration
 }
 
 func newSide(t *testing.T, name string, stop os.Signal, run func(*world) (*process, error)) *side {
@@ -123,15 +125,20 @@ func (d *side) play(text string) (string, error) {
 }
 
 // rest is the time that a request has left: an attempt after the first has a little less of it.
-var rest = regexp.MustCompile(`(?m)^(> x-envoy-expected-rq-timeout-ms: )([0-9]+)$`)
+var rest = regexp.MustCompile(`(?m)^(> x-envoy-expected-rq-timeout-ms: |> grpc-timeout: )([0-9]+)(m?)$`)
 
 func wholeSeconds(text string) string {
 	return rest.ReplaceAllStringFunc(text, func(line string) string {
 		m := rest.FindStringSubmatch(line)
 		ms, _ := strconv.Atoi(m[2])
-		return m[1] + strconv.Itoa((ms+999)/1000*1000)
+		return m[1] + strconv.Itoa((ms+999)/1000*1000) + m[3]
 	})
 }
+
+var (
+	answered = regexp.MustCompile(`(?m)^< [0-9]{3}$`)
+	reached  = regexp.MustCompile(`(?m)^> [a-z]+ [A-Z]+ `)
+)
 
 // TestGenerated sends generated requests to generated configurations through Envoy and leno and compares. A failure prints how
 // to see it again; its configuration stays in generated-NUMBER.json in the system's folder for temporary files.
@@ -150,6 +157,7 @@ func TestGenerated(t *testing.T) {
 	})
 	begun := time.Now()
 	configs, requests, different := 0, 0, 0
+	statuses, upstream := map[string]int{}, 0 // what Envoy answered: that requests meet routes
 	for n := *genFirst; n < *genFirst+*genConfigs && different < *genStop; n++ {
 		g := generate.New(*genSeed, uint64(n))
 		listeners, steps := g.Listeners(n+1), g.Requests(*genRequests)
@@ -159,6 +167,9 @@ func TestGenerated(t *testing.T) {
 			d.offer(t, listeners)
 			wg.Go(func() {
 				if errs[i] = d.serves(n + 1); errs[i] == nil {
+					d.counted, errs[i] = d.p.stats()
+				}
+				if errs[i] == nil {
 					answers[i], errs[i] = d.play(steps)
 					if *showFlag {
 						t.Log(d.p.output())
@@ -168,6 +179,10 @@ func TestGenerated(t *testing.T) {
 		}
 		wg.Wait()
 		configs, requests = configs+1, requests+*genRequests
+		for _, m := range answered.FindAllString(answers[0], -1) {
+			statuses[m[2:]]++
+		}
+		upstream += len(reached.FindAllString(answers[0], -1))
 		var found []string
 		for i, name := range []string{"Envoy", "leno"} {
 			if errs[i] != nil {
@@ -184,6 +199,12 @@ func TestGenerated(t *testing.T) {
 				found[i] = f + "\n" + stepText(parsed, f)
 			}
 		}
+		if len(found) == 0 {
+			var err error
+			if found, err = compareCounters(envoy, leno); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if len(found) > 0 {
 			different++
 			path := filepath.Join(os.TempDir(), fmt.Sprintf("generated-%d.json", n))
@@ -193,6 +214,10 @@ func TestGenerated(t *testing.T) {
 		}
 	}
 	t.Logf("%d requests to %d configurations in %v, %d configurations answered differently", requests, configs, time.Since(begun).Round(time.Second), different)
+	t.Logf("%d requests reached an upstream; answers by status: %v", upstream, statuses)
+	if configs >= 20 && (upstream < requests/5 || len(statuses) < 15) {
+		t.Errorf("of %d requests %d reached an upstream, and there were %d statuses: the generator has lost its aim", requests, upstream, len(statuses))
+	}
 	if *genReport != "" {
 		text := fmt.Sprintf(`{"seed": %d, "configurations": %d, "requests": %d, "seconds": %d, "differences": %d}`+"\n",
 			*genSeed, configs, requests, int(time.Since(begun).Seconds()), different)
@@ -200,6 +225,43 @@ func TestGenerated(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// uncompared are parts of the names of statistics that depend on time, on how connections are reused, or on how often a
+// configuration was tried.
+var uncompared = regexp.MustCompile(`cx_|_active|bytes|_time|_ms|pending|flow_control|open$|remaining|membership|update|config|health|version|lb_|assignment|rq_max|idle|warming|default\.|total_match`)
+
+// compareCounters says which counters of requests grew differently, once they stand still.
+func compareCounters(envoy, leno *side) (found []string, err error) {
+	for range 10 {
+		var now [2]map[string]string
+		for i, d := range []*side{envoy, leno} {
+			if now[i], err = d.p.stats(); err != nil {
+				return nil, err
+			}
+		}
+		found = nil
+		for name := range now[1] {
+			if !strings.HasPrefix(name, "http.web.") && !strings.HasPrefix(name, "cluster.") || uncompared.MatchString(name) {
+				continue
+			}
+			if w, g := grown(envoy, now[0], name), grown(leno, now[1], name); w != g {
+				found = append(found, fmt.Sprintf("%s grew by %d in Envoy and by %d in leno", name, w, g))
+			}
+		}
+		if len(found) == 0 {
+			return nil, nil
+		}
+		time.Sleep(50 * time.Millisecond) // between two looks of a poll that is bounded
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
+func grown(d *side, now map[string]string, name string) int {
+	a, _ := strconv.Atoi(d.counted[name])
+	b, _ := strconv.Atoi(now[name])
+	return max(b-a, 0) // Envoy forgets what no configuration counts any more
 }
 
 // stepText is what the step that a difference names sent.
