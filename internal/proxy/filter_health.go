@@ -55,7 +55,7 @@ func (x *exchange) healthy(m mesh.MinHealthy) bool {
 	}
 	well := 0
 	for _, h := range all {
-		if h.Health == mesh.Healthy || h.Health == mesh.Degraded {
+		if h.State() != mesh.Unhealthy {
 			well++
 		}
 	}

@@ -113,7 +113,7 @@ func (c *httpConn) passes(a *arrival) bool {
 	}
 	delay, ok := c.v.passes(a)
 	if !ok {
-		c.v.hold(c.conn, delay)
+		c.v.hold(c.conn.TCPConn, delay)
 	}
 	return ok
 }

@@ -21,10 +21,12 @@ import (
 	"github.com/leno-mesh/leno/internal/upstream"
 )
 
-// Options of the tier. All are required but DrainTime.
+// Options of the tier. All are required but Upstream and DrainTime.
 type Options struct {
 	Counts upstream.Counts
-	Log    *slog.Logger
+	// Upstream is told what came of requests and connections; nil: nobody is.
+	Upstream *upstream.Upstream
+	Log      *slog.Logger
 	// DrainTime bounds how long connections of listeners that went or changed, or of a stopping agent, may go on; 0: not at all.
 	DrainTime time.Duration
 }

@@ -36,7 +36,7 @@ func (x *exchange) serve() {
 	}
 	if !r.Header.Has("host") || strings.IndexByte(r.Path, '#') >= 0 {
 		c.closing = true
-		x.reply(400, "", nil)
+		x.refuse(400, nil)
 		return
 	}
 	if c.body.Done() {
@@ -69,12 +69,21 @@ func (x *exchange) decide() {
 	x.route()
 }
 
+// refuse answers a request that is not looked at any further. Its route says what it always says, but Envoy finds routes only
+// for requests with x-forwarded-proto, which is set later if the client has not (config_impl.cc, getRouteFromEntries).
+func (x *exchange) refuse(status int, change func(*http1.Header)) {
+	if x.c.req.Header.Value("x-forwarded-proto") != "" {
+		x.findRoute()
+	}
+	x.reply(status, "", change)
+}
+
 // normalize makes path and host canonical; false: the request was answered.
 func (x *exchange) normalize() bool {
 	c, r := x.c, &x.c.req
 	if r.Method != "CONNECT" {
 		if r.Path == "" || r.Path[0] != '/' {
-			x.reply(404, "", nil)
+			x.refuse(404, nil)
 			return false
 		}
 		path, then := normalizePath(&c.config.Paths, r.Path)
@@ -82,11 +91,15 @@ func (x *exchange) normalize() bool {
 		case rejectPath:
 			c.v.http.rqBadPath.Add(1)
 			c.closing = true
-			x.reply(400, "", nil)
+			x.refuse(400, nil)
 			return false
 		case redirectPathTo:
 			c.v.http.rqNewPath.Add(1)
-			x.reply(307, "", func(h *http1.Header) { h.Set("location", path) })
+			if x.grpc { // such a client follows no redirect
+				x.refuse(400, nil)
+				return false
+			}
+			x.refuse(307, func(h *http1.Header) { h.Set("location", path) })
 			return false
 		}
 	}
@@ -116,6 +129,9 @@ func (x *exchange) findRoute() {
 		}
 		if d := r.Forward.MaxStreamDuration; d != nil {
 			x.duration = *d
+			if x.grpc && *d > 0 { // Envoy: conn_manager_impl.cc, refreshDurationTimeout
+				x.c.req.Header.Set("grpc-timeout", formatGRPCTimeout(*d))
+			}
 		}
 	}
 }
@@ -156,11 +172,16 @@ func (x *exchange) route() {
 // redirect answers with a status and, where the status asks for it, a location: also a direct response of 201 or 3xx has one
 // (Envoy: router.cc, decodeHeaders).
 func (x *exchange) redirect(status int, body string, to *mesh.Redirect) {
-	location := redirectTo(to, &x.match.route.Match, &x.c.req)
+	if path := redirectedPath(to, &x.match.route.Match, x.c.req.Path); path != "" {
+		x.c.req.Header.Set("x-envoy-original-path", x.c.req.Path)
+		x.c.req.Path = path
+	}
+	location := redirectTo(to, &x.c.req)
 	x.reply(status, body, func(h *http1.Header) {
 		if status == 201 || status/100 == 3 {
 			h.Set("location", location)
 		}
+		x.responseOps(h)
 	})
 }
 
@@ -256,7 +277,7 @@ func (x *exchange) announce() {
 	if expected > 0 {
 		h.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(expected.Milliseconds(), 10))
 		if x.grpc && x.match.route.Forward.MaxGRPCTimeout != nil {
-			h.Set("grpc-timeout", strconv.FormatInt(expected.Milliseconds(), 10)+"m")
+			h.Set("grpc-timeout", formatGRPCTimeout(expected))
 		}
 	}
 }
@@ -275,6 +296,7 @@ func (x *exchange) attempt(h *host) (again bool) {
 		}
 		return x.failed(h, fail)
 	}
+	h.monitor.Load().Connected()
 	l.begin()
 	x.began.Store(max(int64(x.elapsed()), 1))
 	x.leg.Store(l)

@@ -40,6 +40,11 @@ func (c *tcpConn) cut() {
 // outlived ends a connection that has become too old.
 func (c *tcpConn) outlived() {
 	c.v.tcp.maxDuration.Add(1)
+	c.end()
+}
+
+// end ends the connection in order.
+func (c *tcpConn) end() {
 	_ = c.client.SetLinger(-1) // an orderly end; errors mean that it has ended already
 	if u := c.upstream.Load(); u != nil {
 		_ = u.SetLinger(-1)
@@ -84,7 +89,9 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 	h.active.Add(1)
 	h.rqTotal.Add(1)
 	h.rqActive.Add(1)
+	h.carried.add(c)
 	defer func() {
+		h.carried.remove(c)
 		up.Close()
 		cl.closed(h, words, opened)
 		h.active.Add(-1)
@@ -112,8 +119,15 @@ func (c *cluster) connectTCP(attempts uint32, want selection) (*host, *net.TCPCo
 			return nil, nil, nil
 		}
 		h := c.host(target.Address)
-		if conn, fail := c.dial(h, words); fail == noFailure {
+		conn, fail := c.dial(h, words)
+		switch fail {
+		case noFailure:
+			h.monitor.Load().ConnectedOnly()
 			return h, conn, words
+		case connectTimeout:
+			h.monitor.Load().TimedOut()
+		default:
+			h.monitor.Load().Failed()
 		}
 	}
 	c.stats.cxAttemptsExceeded.Add(1)
