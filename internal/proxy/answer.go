@@ -161,6 +161,9 @@ func (x *exchange) respond(l *leg) {
 	if whole && upgraded && x.complete.Load() == 0 {
 		l.pool.host.monitor.Load().Failed() // Envoy takes it for a reset when the upstream ends first
 	}
+	if !whole && x.cause.Load() == tryIdleOverdue {
+		l.pool.host.monitor.Load().TimedOut()
+	}
 	x.stopSide()
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
@@ -492,7 +495,6 @@ func (x *exchange) charge() {
 	case tryIdleOverdue:
 		if x.headed {
 			x.chargeTry()
-			x.leg.Load().pool.host.monitor.Load().TimedOut()
 			return
 		}
 		fallthrough
