@@ -160,8 +160,12 @@ func (x *exchange) route() {
 		stats.direct.Add(1)
 		x.redirect(r.Direct.Status, string(r.Direct.Body), &mesh.Redirect{})
 	case r.Redirect != nil:
-		stats.redirect.Add(1)
+		stats.direct.Add(1) // Envoy has rq_redirect, too, and counts nothing there
 		x.redirect(r.Redirect.Status, "", r.Redirect)
+	case r.ToTLS:
+		stats.direct.Add(1)
+		req := &x.c.req
+		x.reply(301, "", func(h *http1.Header) { h.Set("location", "https://"+req.Header.Value("host")+req.Path) })
 	case r.Tombstone != "":
 		x.reply(503, "", nil)
 	default:
