@@ -397,6 +397,8 @@ type Cluster struct {
 	HighBreakers *Breakers
 	// Outlier ejects hosts that fail; nil: none is. A pointer that stays says that what was learned stays, too.
 	Outlier *OutlierDetection
+	// ErrorMatcher is what outlier detection looks at answers with; nil: statuses from 500 on are failures.
+	ErrorMatcher *ErrorMatcher
 	// CloseOnHostFailure ends the TCP connections to a host that fails at run time (close_connections_on_host_health_failure).
 	CloseOnHostFailure bool
 	// PanicThreshold in percent (common_lb_config.healthy_panic_threshold, whole): default 50; 0: never panic.

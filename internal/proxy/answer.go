@@ -23,19 +23,21 @@ var errCut = errors.New("cut")
 // answer reads the upstream's response and passes it on; true: another attempt must.
 func (x *exchange) answer(l *leg) (again bool) {
 	err := x.readHead(l)
-	for err == nil && l.response.Status < 200 && l.response.Status != 101 {
+	for first := true; err == nil && l.response.Status < 200 && l.response.Status != 101; first = false {
 		x.live() // an interim response ends what a retry policy could do
-		x.answered(l.response.Status)
 		x.retry.policy = nil
-		if x.c.config.Proxy100Continue { // else it is not passed on, as in Envoy
-			x.interim(&l.response)
+		if first { // Envoy looks at no other
+			x.answered(l.response.Status)
+			if x.c.config.Proxy100Continue { // else it is not passed on
+				x.interim(&l.response)
+			}
 		}
 		err = x.readHead(l)
 	}
 	switch {
 	case err == nil:
 		x.heard.Store(max(int64(x.elapsed()), 1))
-		l.pool.host.monitor.Load().Answered(x.outcome(&l.response))
+		l.pool.host.monitor.Load().Answered(x.cluster.outcome(&l.response, x.grpc))
 		if x.afterResponse(&l.response) {
 			return x.discard(l)
 		}
@@ -58,6 +60,13 @@ func (x *exchange) answer(l *leg) (again bool) {
 
 // interim passes a response of the status 1xx on. That the client has gone is seen with the next write.
 func (x *exchange) interim(r *http1.Response) {
+	if id, ok := x.c.req.Header.Get("x-request-id"); ok && x.c.config.RequestIDInResponse {
+		r.Header.Set("x-request-id", id)
+	}
+	if !x.uncounted { // it counts as an answer, as the final one does
+		x.c.v.http.rqCompleted.Add(1)
+		x.c.v.http.classes.add(r.Status)
+	}
 	x.c.out.framing = http1.None
 	x.c.out.buf = http1.AppendResponse(x.c.out.buf[:0], r.Status, &r.Header, http1.None, false)
 	_ = x.flush()
@@ -161,13 +170,13 @@ func (x *exchange) respond(l *leg) {
 	if whole && upgraded && x.complete.Load() == 0 {
 		l.pool.host.monitor.Load().Failed() // Envoy takes it for a reset when the upstream ends first
 	}
-	if !whole && x.cause.Load() == tryIdleOverdue {
-		l.pool.host.monitor.Load().TimedOut()
-	}
 	x.stopSide()
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
 	if !whole {
+		if x.cause.Load() == tryIdleOverdue {
+			l.pool.host.monitor.Load().TimedOut()
+		}
 		x.charge()
 		x.broken = true
 		return
@@ -305,6 +314,13 @@ func (x *exchange) flush() error {
 func (x *exchange) unwritten() {
 	x.broken = true
 	if x.cause.CompareAndSwap(running, clientLeft) {
+		x.c.v.http.rqGone.Add(1)
+	}
+}
+
+// breakOff counts a request that was answered and whose rest nobody reads (Envoy: doEndStream).
+func (x *exchange) breakOff() {
+	if x.headed && !x.broken && x.complete.Load() == 0 {
 		x.c.v.http.rqGone.Add(1)
 	}
 }

@@ -110,12 +110,10 @@ func (c *httpConn) one() bool {
 		errors.As(err, &e)
 		stats.rqTotal.Add(1)
 		stats.cxProtocolError.Add(1)
-		if e.Status == 431 {
-			stats.rqTooLarge.Add(1)
-		}
 		c.closing = true
 		c.req = http1.Request{} // nothing of it counts, nor of the one before
 		c.x.reply(e.Status, http1.Reason(e.Status), nil)
+		c.x.breakOff()
 		c.linger()
 		return false
 	case errors.Is(err, errHead):
@@ -123,6 +121,7 @@ func (c *httpConn) one() bool {
 		c.closing = true
 		c.req = http1.Request{}
 		c.x.timedOut()
+		c.x.breakOff()
 		c.linger()
 		return false
 	default: // the client has gone
@@ -132,6 +131,7 @@ func (c *httpConn) one() bool {
 	stats.rqActive.Add(1)
 	c.x.serve()
 	c.x.endFilters()
+	c.x.breakOff()
 	stats.rqActive.Add(-1)
 	stats.rqTime.add(c.x.elapsed())
 	if c.x.broken {

@@ -218,9 +218,14 @@ var grpcRetries = map[string]mesh.RetryOn{"1": mesh.RetryGRPCCancelled, "4": mes
 
 // responseMatches compares a response's fields; ":status" is one of them.
 func responseMatches(all []mesh.HeaderMatch, r *http1.Response) bool {
+	as := matchable(r)
+	return slices.ContainsFunc(all, func(m mesh.HeaderMatch) bool { return headerMatches(&m, as) })
+}
+
+// matchable is a response as matches of headers see it.
+func matchable(r *http1.Response) *http1.Request {
 	fields := append(slices.Clip(r.Header.Fields), http1.Field{Name: ":status", Value: strconv.Itoa(r.Status)})
-	as := http1.Request{Header: http1.Header{Fields: fields}}
-	return slices.ContainsFunc(all, func(m mesh.HeaderMatch) bool { return headerMatches(&m, &as) })
+	return &http1.Request{Header: http1.Header{Fields: fields}}
 }
 
 // retriableFailure says whether conditions cover an attempt without a response. An overflow is the cluster's and not the host's:

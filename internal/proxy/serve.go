@@ -160,7 +160,7 @@ func (x *exchange) route() {
 		stats.direct.Add(1)
 		x.redirect(r.Direct.Status, string(r.Direct.Body), &mesh.Redirect{})
 	case r.Redirect != nil:
-		stats.direct.Add(1) // Envoy has rq_redirect, too, and counts nothing there
+		stats.direct.Add(1) // Envoy counts both so
 		x.redirect(r.Redirect.Status, "", r.Redirect)
 	case r.ToTLS:
 		stats.direct.Add(1)

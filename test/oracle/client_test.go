@@ -499,15 +499,15 @@ func (p *player) dialog(st step) (string, error) {
 			}
 			w, r = s, bufio.NewReader(s)
 			continue
+		case "hold":
+			held = true
+			continue
 		case "seen":
 			n, err := strconv.Atoi(arg)
 			if err != nil {
 				return "", err
 			}
 			p.w.j.heads(n)
-			continue
-		case "hold":
-			held = true
 			continue
 		case "shut":
 			w.CloseWrite()
