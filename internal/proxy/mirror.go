@@ -439,6 +439,7 @@ func (m *mirror) answer(l *leg) (headed bool, err error) {
 			break
 		}
 	}
+	m.cluster.asksToLeave(m.host, &r.Header)
 	m.host.monitor.Load().Answered(m.cluster.outcome(r, isGRPC(&m.req.Header)))
 	if r.Status >= 500 {
 		l.pool.host.rqError.Add(1)
