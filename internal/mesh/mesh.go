@@ -174,18 +174,30 @@ type VirtualHost struct {
 	// IsTimeoutRetry tells upstreams by x-envoy-is-timeout-retry why a request is tried again.
 	AttemptCountRequest, AttemptCountResponse, IsTimeoutRetry bool
 	RateLimits                                                []RateLimitRule
+	// RequireTLS redirects to https instead of looking for a route.
+	RequireTLS TLSRequirement
 	// CORS is for the cors filter where no level has an override for it; nil: none.
 	CORS    *CORS
 	Filters FilterOverrides
 }
 
-// Route is one match and one action; exactly one of Forward, Direct, Redirect and Tombstone is set.
+// TLSRequirement says which requests must say https in x-forwarded-proto.
+type TLSRequirement int
+
+const (
+	NoTLS       TLSRequirement = iota
+	ExternalTLS                // those that are not internal (x-envoy-internal)
+	AllTLS
+)
+
+// Route is one match and one action; exactly one of Forward, Direct, Redirect, ToTLS and Tombstone is set.
 type Route struct {
 	Name            string
 	Match           RouteMatch
 	Forward         *RouteAction
 	Direct          *DirectResponse
 	Redirect        *Redirect
+	ToTLS           bool   // answer 301 to the same place by https; only where VirtualHost.RequireTLS leads to
 	Tombstone       string // the action is not supported: answer 503 and say why in status
 	RequestHeaders  HeaderOps
 	ResponseHeaders HeaderOps
@@ -310,8 +322,8 @@ type RouteAction struct {
 	IncludeVHRateLimits bool
 	// CORS comes before the virtual host's; nil: none.
 	CORS *CORS
-	// BufferLimit bounds in bytes what of a request's body is kept for retries.
-	BufferLimit uint32
+	// BufferLimit bounds in bytes what of a request's body is kept for retries and redirects, and what waits for a mirror.
+	BufferLimit uint64
 	// Priority of the requests; default DEFAULT.
 	Priority Priority
 	// Mirrors are the route's, or else its virtual host's, or else the route configuration's.

@@ -37,7 +37,7 @@ func (x *exchange) answer(l *leg) (again bool) {
 	switch {
 	case err == nil:
 		x.heard.Store(max(int64(x.elapsed()), 1))
-		l.pool.host.monitor.Load().Answered(x.outcome(&l.response))
+		l.pool.host.monitor.Load().Answered(x.cluster.outcome(&l.response, x.grpc))
 		l.pool.cluster.asksToLeave(l.pool.host, &l.response.Header)
 		if x.afterResponse(&l.response) {
 			return x.discard(l)

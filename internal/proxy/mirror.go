@@ -293,18 +293,26 @@ func (m *mirror) start() bool {
 	if l, m.place, fail = m.pool().acquire(); l != nil {
 		m.hold(l)
 	}
-	return fail == noFailure || m.failed(503)
+	return fail == noFailure || m.failed(fail)
 }
 
 // failed counts an attempt without an answer, and is false.
-func (m *mirror) failed(status int) bool {
+func (m *mirror) failed(why failure) bool {
+	status := 503
+	if why == protocolError {
+		status = 502
+	}
 	m.host.rqError.Add(1)
+	if why != overflow {
+		m.host.monitor.Load().Failed()
+	}
 	m.cluster.stats.answered(status)
 	return false
 }
 
 // hold begins with a leg.
 func (m *mirror) hold(l *leg) {
+	m.host.monitor.Load().Connected()
 	l.begin()
 	l.read.move(time.Time{})
 	l.write.move(time.Time{})
@@ -320,7 +328,7 @@ func (m *mirror) attempt() {
 		var fail failure
 		switch l, fail = m.await(); {
 		case fail != noFailure:
-			m.failed(503)
+			m.failed(fail)
 			return
 		case l == nil:
 			m.charge(false)
@@ -336,13 +344,20 @@ func (m *mirror) attempt() {
 	case m.cause.Load() == answerOverdue:
 		m.charge(headed)
 		m.host.rqTimeout.Add(1)
+		if !headed {
+			m.host.monitor.Load().TimedOut()
+		}
 	case errors.As(err, new(*http1.Error)) || errors.Is(err, io.ErrUnexpectedEOF):
 		m.cluster.stats.cxProtocolError.Add(1)
 		if !headed {
-			m.failed(502)
+			m.failed(protocolError)
+			break
 		}
+		m.host.monitor.Load().Failed()
 	case !headed:
-		m.failed(503)
+		m.failed(terminated)
+	case !errors.Is(err, errUnsent):
+		m.host.monitor.Load().Failed()
 	}
 	l.end(again, time.Since(m.begun))
 }
@@ -433,6 +448,8 @@ func (m *mirror) answer(l *leg) (headed bool, err error) {
 			break
 		}
 	}
+	m.cluster.asksToLeave(m.host, &r.Header)
+	m.host.monitor.Load().Answered(m.cluster.outcome(r, isGRPC(&m.req.Header)))
 	if r.Status >= 500 {
 		l.pool.host.rqError.Add(1)
 	} else {

@@ -67,7 +67,7 @@ func (x *exchange) keep(piece []byte) {
 	if !x.keeps() {
 		return
 	}
-	if len(x.early)+len(piece) > int(x.match.route.Forward.BufferLimit) {
+	if uint64(len(x.early)+len(piece)) > x.match.route.Forward.BufferLimit {
 		x.retry.tooLarge.Store(true)
 		x.cluster.stats.retryAbandoned.Add(1)
 		return

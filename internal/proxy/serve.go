@@ -166,6 +166,10 @@ func (x *exchange) route() {
 	case r.Redirect != nil:
 		stats.direct.Add(1) // Envoy counts both so
 		x.redirect(r.Redirect.Status, "", r.Redirect)
+	case r.ToTLS:
+		stats.direct.Add(1)
+		req := &x.c.req
+		x.reply(301, "", func(h *http1.Header) { h.Set("location", "https://"+req.Header.Value("host")+req.Path) })
 	case r.Tombstone != "":
 		x.reply(503, "", nil)
 	default:

@@ -622,6 +622,19 @@ func (p *player) statistics(st step) (string, error) {
 		p.drop()
 	}
 	last, err := read()
+	if st.steady > 0 {
+		now := last
+		for since, end := time.Now(), time.Now().Add(10*time.Second); err == nil && time.Since(since) < st.steady; now, err = read() {
+			if now != last {
+				last, since = now, time.Now()
+			}
+			if time.Now().After(end) {
+				return "", fmt.Errorf("did not stand still for %v, last:\n%s", st.steady, last)
+			}
+			time.Sleep(10 * time.Millisecond) // between two looks of a poll with a deadline
+		}
+		return "(steady)\n", err
+	}
 	if st.until != "" {
 		want := strings.ReplaceAll(st.until, "_", " ")
 		for end := time.Now().Add(10 * time.Second); err == nil && !strings.Contains(last, want); last, err = read() {

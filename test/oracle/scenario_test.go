@@ -40,6 +40,7 @@ type exchange struct {
 	from, sport            string
 	tcp, stats, raw        bool
 	clusters               bool
+	steady                 time.Duration
 	checked                bool   // the health checks that came
 	checksOf, checksSay    string // what this upstream answers health checks from now on
 	keep, fresh, unowned   bool
@@ -239,6 +240,8 @@ func (e *exchange) read(options map[string]string) error {
 			if e.cut = v; v != "shut" && v != "reset" {
 				err = fmt.Errorf("must be shut or reset")
 			}
+		case "steady":
+			e.steady, err = time.ParseDuration(v)
 		case "within":
 			e.within, err = time.ParseDuration(v)
 		case "dns":
