@@ -5,6 +5,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
@@ -277,7 +278,10 @@ func (m *mirror) start() bool {
 		c.stats.answered(503)
 		return false
 	}
-	target := view.balancer.pick(selection{})
+	target := (&namedHosts{}).next(&m.req.Header, view.config.OverrideHeaders, view.set)
+	if target == nil {
+		target = view.balancer.pick(selection{})
+	}
 	if target == nil {
 		c.stats.cxNoneHealthy.Add(1)
 		c.stats.answered(503)
@@ -286,7 +290,7 @@ func (m *mirror) start() bool {
 	m.host = c.host(target.Address)
 	var fail failure
 	var l *leg
-	if l, m.place, fail = m.host.pools[mesh.PriorityDefault].acquire(); l != nil {
+	if l, m.place, fail = m.pool().acquire(); l != nil {
 		m.hold(l)
 	}
 	return fail == noFailure || m.failed(fail)
@@ -358,9 +362,14 @@ func (m *mirror) attempt() {
 	l.end(again, time.Since(m.begun))
 }
 
+// pool is where its leg comes from. It carries no client's connection, so that a PROXY header names none.
+func (m *mirror) pool() *pool {
+	return m.host.pool(mesh.PriorityDefault, m.cluster.view.Load().config.ProxyHeader, netip.AddrPort{}, netip.AddrPort{})
+}
+
 // await waits in line; neither a leg nor a failure: the mirror was cut.
 func (m *mirror) await() (*leg, failure) {
-	pool := &m.host.pools[mesh.PriorityDefault]
+	pool := m.place.pool
 	select {
 	case r := <-m.place.leg:
 		pool.leave()
@@ -431,7 +440,7 @@ func (m *mirror) send(l *leg) bool {
 func (m *mirror) answer(l *leg) (headed bool, err error) {
 	r, s := &l.response, m.cluster.stats
 	for {
-		if err := l.in.ReadResponse(r, m.req.Method); err != nil {
+		if err := l.in.ReadResponse(r, m.req.Method, l.maxHead, l.maxFields); err != nil {
 			return false, err
 		}
 		s.answered(r.Status)

@@ -315,7 +315,7 @@ func (x *exchange) attempt(h *host) (again bool) {
 // acquire gets a leg. While the request has to wait for one, its body is read and its timeouts run. Neither a leg nor a failure:
 // the exchange was cut.
 func (x *exchange) acquire(h *host) (*leg, failure) {
-	pool := &h.pools[x.match.route.Forward.Priority]
+	pool := h.pool(x.match.route.Forward.Priority, x.cluster.view.Load().config.ProxyHeader, x.c.from, x.c.to)
 	l, w, fail := pool.acquire()
 	if w == nil {
 		return l, fail
