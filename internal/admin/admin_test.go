@@ -49,6 +49,8 @@ func (f *fakeAgent) Endpoints() []telemetry.Endpoint {
 	// Two tiers report the same host: the parts are added.
 	return []telemetry.Endpoint{{Cluster: blue, Address: blueOne, CxTotal: 5}, {Cluster: blue, Address: blueOne, CxTotal: 2}}
 }
+func (f *fakeAgent) ReopenLogs() {}
+
 func (f *fakeAgent) Stop(detach bool) { f.stopped <- detach }
 
 // start serves on both sockets and returns clients for them.

@@ -35,6 +35,7 @@ func (x *exchange) answer(l *leg) (again bool) {
 	switch {
 	case err == nil:
 		x.heard.Store(max(int64(x.elapsed()), 1))
+		x.facts.heard = time.Duration(x.heard.Load())
 		if x.afterResponse(&l.response) {
 			return x.discard(l)
 		}
@@ -116,6 +117,7 @@ func (x *exchange) afterRead(l *leg, err error) error {
 func (x *exchange) respond(l *leg) {
 	c, r := x.c, &l.response
 	x.live()
+	x.facts.details = "via_upstream"
 	x.answered(r.Status)
 	if r.Status >= 500 {
 		l.pool.host.rqError.Add(1)
@@ -147,15 +149,21 @@ func (x *exchange) respond(l *leg) {
 	c.out.framing = framing
 	l.body.Start(l.in, r.Framing, r.Length)
 	whole := x.passBody(l)
+	if whole && x.timed() {
+		x.facts.heardLast = x.facts.elapsed()
+	}
 	x.stopSide()
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
 	if !whole {
 		x.charge()
+		x.brokenOff()
 		x.broken = true
 		return
 	}
-	_ = x.flush() // notes its failure itself
+	if x.flush() == nil && x.timed() { // else it was noted
+		x.facts.toldLast = x.facts.elapsed()
+	}
 }
 
 // clean takes out of a response what concerns the upstream's connection, and says how its body is framed for the client.
@@ -195,6 +203,9 @@ func (x *exchange) passBody(l *leg) bool {
 		if err != nil {
 			if errors.As(err, new(*http1.Error)) || errors.Is(err, io.ErrUnexpectedEOF) {
 				x.cluster.stats.cxProtocolError.Add(1)
+				x.facts.brokenBy = protocolError
+			} else {
+				x.facts.brokenBy = terminated
 			}
 			_ = x.flush() // what came before, as with Envoy
 			return false
@@ -204,6 +215,7 @@ func (x *exchange) passBody(l *leg) bool {
 			x.heard.Store(int64(x.elapsed()))
 		}
 		x.patience(&x.c.write, 0)
+		x.facts.sent += uint64(len(piece))
 		if x.c.out.piece(piece, last) != nil {
 			x.unwritten()
 			return false
@@ -266,6 +278,11 @@ func (x *exchange) head(status int, h *http1.Header, f http1.Framing) {
 	}
 	c.out.buf = http1.AppendResponse(c.out.buf[:0], status, h, f, c.closing && status != 101)
 	x.headed = true
+	x.facts.status = status
+	if x.timed() {
+		x.facts.told = x.facts.elapsed()
+		x.answerHeader.Fields = append(x.answerHeader.Fields[:0], h.Fields...)
+	}
 }
 
 // flush writes to the client what was collected.
@@ -340,10 +357,13 @@ func (x *exchange) finish(status int, h *http1.Header, body string) {
 	x.head(status, h, http1.None)
 	if c.req.Method != "HEAD" && status != 204 && status != 304 {
 		c.out.buf = append(c.out.buf, body...)
+		x.facts.sent = uint64(len(body))
 	}
 	c.write.move(time.Now().Add(replyPatience))
 	if c.out.flush() != nil {
 		x.broken = true
+	} else if x.timed() {
+		x.facts.toldLast = x.facts.elapsed()
 	}
 	c.write.move(time.Time{})
 }
@@ -376,6 +396,7 @@ func (x *exchange) failed(h *host, why failure) (again bool) {
 		text = "retried and the latest reset reason: "
 	}
 	x.answered(status)
+	x.blame(resetDetails(why, x.facts.upstream.failure), failureFlags[why])
 	x.reply(status, "upstream connect error or disconnect/reset before headers. "+text+string(why), func(h *http1.Header) {
 		if why == overflow {
 			h.Set("x-envoy-overloaded", "true")
@@ -404,26 +425,35 @@ func (x *exchange) timedOut() {
 	switch c := x.cause.Load(); c {
 	case clientWrong:
 		x.c.closing = true
+		x.blame("http1.codec_error", flagProtocolError)
 		x.reply(400, http1.Reason(400), nil)
 	case headOverdue:
+		x.blame("request_header_timeout")
 		x.reply(408, "request header timeout", nil)
 	case requestOverdue:
+		x.blame("request_overall_timeout")
 		x.reply(408, "request timeout", nil)
 	case idleOverdue:
 		status := 408
 		if x.complete.Load() > 0 {
 			status = 504
 		}
+		x.blame("stream_idle_timeout", flagIdleTimeout)
 		x.reply(status, "stream timeout", nil)
 	case streamOverdue:
 		status := 408
 		if x.complete.Load() > 0 {
 			status = 504
 		}
+		x.blame("max_duration_timeout")
 		x.reply(status, "downstream duration timeout", nil)
 	case answerOverdue, tryOverdue, tryIdleOverdue:
+		if x.blame("upstream_per_try_timeout", flagRequestTimeout); c == answerOverdue {
+			x.blame("response_timeout")
+		}
 		x.reply(504, "upstream request timeout", nil)
 	default:
+		x.blame("downstream_remote_disconnect", flagClientEnded)
 		x.stopSide()
 		x.endLeg(false)
 		x.broken = true

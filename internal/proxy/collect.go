@@ -53,6 +53,7 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 		collectProxyProtocol(emit, prefix, s)
 	}
 	p.stats.extra.collect(emit)
+	p.collectLogs(emit)
 	p.collectMembers(emit)
 }
 

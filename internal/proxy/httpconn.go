@@ -23,6 +23,7 @@ type httpConn struct {
 	// peer is who has connected; from and to are the connection's ends, as listener filters say.
 	peer     netip.Addr
 	from, to netip.AddrPort
+	facts    connectionFacts
 
 	in    *http1.Reader
 	read  deadline
@@ -48,7 +49,8 @@ var (
 )
 
 func (p *Proxy) serveHTTP(v *chain, conn *net.TCPConn, a *arrival) {
-	c := &httpConn{p: p, v: v, config: v.config.HTTP, conn: conn, peer: a.direct.Addr(), from: a.remote, to: a.local}
+	c := &httpConn{p: p, v: v, config: v.config.HTTP, conn: conn, peer: a.direct.Addr(), from: a.remote, to: a.local,
+		facts: connectionFacts{connectionIDs.Add(1), v.config.Name, a, addressOf(conn.LocalAddr())}}
 	c.in = http1.NewReader(c)
 	c.read.set, c.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
 	c.out.init(conn, func(n int64) { v.http.cxTx.Add(uint64(n)) })
@@ -111,22 +113,28 @@ func (c *httpConn) one() bool {
 			stats.rqTooLarge.Add(1)
 		}
 		c.closing = true
+		c.x.blame(codecDetails(e), flagProtocolError)
 		c.x.reply(e.Status, http1.Reason(e.Status), nil)
+		c.x.log()
 		c.linger()
 		return false
 	case errors.Is(err, errHead):
 		stats.rqTotal.Add(1)
 		c.closing = true
 		c.x.timedOut()
+		c.x.log()
 		c.linger()
 		return false
 	default: // the client has gone
+		c.x.blame("downstream_remote_disconnect", flagClientEnded)
+		c.x.log()
 		return false
 	}
 	stats.rqTotal.Add(1)
 	stats.rqActive.Add(1)
 	c.x.serve()
 	c.x.endFilters()
+	c.x.log()
 	stats.rqActive.Add(-1)
 	stats.rqTime.add(c.x.elapsed())
 	if c.x.broken {

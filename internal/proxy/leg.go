@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 	"unsafe"
@@ -21,6 +22,9 @@ type leg struct {
 	raw    syscall.RawConn
 	words  *gauge
 	opened time.Time
+	dialed time.Time
+	local  netip.AddrPort
+	id     uint64
 
 	in       *http1.Reader
 	out      outlet
@@ -37,8 +41,8 @@ type leg struct {
 	peeked byte
 }
 
-func newLeg(p *pool, conn *net.TCPConn, words *gauge) *leg {
-	l := &leg{pool: p, conn: conn, words: words, opened: time.Now()}
+func newLeg(p *pool, conn *net.TCPConn, words *gauge, dialed time.Time) *leg {
+	l := &leg{pool: p, conn: conn, words: words, opened: time.Now(), dialed: dialed, local: addressOf(conn.LocalAddr()), id: legIDs.Add(1)}
 	l.in = http1.NewReader(l)
 	l.read.set, l.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
 	l.out.init(conn, l.sent)

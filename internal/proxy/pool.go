@@ -43,8 +43,9 @@ type pool struct {
 type waiter struct{ leg chan legResult }
 
 type legResult struct {
-	leg     *leg
-	failure failure
+	leg       *leg
+	failure   failure
+	transport string // why the connection could not be opened; empty: nobody said
 }
 
 // acquire returns a leg for one request, or a place in the line, or the reason why neither is to be had. Who has a place
@@ -144,14 +145,14 @@ func (p *pool) connectForLine() {
 
 // connect opens one connection and gives it to the line. A failure fails the whole line.
 func (p *pool) connect(words *gauge) {
-	l, fail := p.dial(words)
+	l, fail, transport := p.dial(words)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.connecting--
 	if fail != noFailure {
 		p.open--
 		for _, w := range p.line {
-			w.leg <- legResult{failure: fail}
+			w.leg <- legResult{failure: fail, transport: transport}
 		}
 		p.line = nil
 		return
@@ -240,16 +241,18 @@ func (p *pool) close() {
 }
 
 // dial opens a connection to the host and counts it.
-func (p *pool) dial(words *gauge) (*leg, failure) {
-	conn, fail := p.cluster.dial(p.host, words)
+func (p *pool) dial(words *gauge) (*leg, failure, string) {
+	begun := time.Now()
+	conn, fail, transport := p.cluster.dial(p.host, words)
 	if fail != noFailure {
-		return nil, fail
+		return nil, fail, transport
 	}
-	return newLeg(p, conn, words), noFailure
+	return newLeg(p, conn, words, begun), noFailure, ""
 }
 
-// dial opens a connection to a host of the cluster; words has counted it already and is given back if it fails.
-func (c *cluster) dial(h *host, words *gauge) (*net.TCPConn, failure) {
+// dial opens a connection to a host of the cluster; words has counted it already and is given back if it fails. The last value
+// is what the system says of a failure.
+func (c *cluster) dial(h *host, words *gauge) (*net.TCPConn, failure, string) {
 	c.stats.cxTotal.Add(1)
 	c.stats.cxActive.Add(1)
 	h.cxTotal.Add(1)
@@ -259,7 +262,7 @@ func (c *cluster) dial(h *host, words *gauge) (*net.TCPConn, failure) {
 	conn, err := d.Dial("tcp", h.address.String())
 	if err == nil {
 		c.stats.cxConnect.add(time.Since(begun))
-		return conn.(*net.TCPConn), noFailure
+		return conn.(*net.TCPConn), noFailure, ""
 	}
 	c.stats.cxConnectFail.Add(1)
 	h.cxConnectFail.Add(1)
@@ -267,9 +270,9 @@ func (c *cluster) dial(h *host, words *gauge) (*net.TCPConn, failure) {
 	var t net.Error
 	if errors.As(err, &t) && t.Timeout() && !errors.Is(err, syscall.ETIMEDOUT) {
 		c.stats.cxConnectTimeout.Add(1)
-		return nil, connectTimeout
+		return nil, connectTimeout, ""
 	}
-	return nil, connectFailure
+	return nil, connectFailure, connectError(err)
 }
 
 // closed counts the end of a connection that dial opened.

@@ -36,6 +36,9 @@ func (x *exchange) serve() {
 	}
 	if !r.Header.Has("host") || strings.IndexByte(r.Path, '#') >= 0 {
 		c.closing = true
+		if x.blame("path_normalization_failed"); !r.Header.Has("host") {
+			x.blame("missing_host_header")
+		}
 		x.reply(400, "", nil)
 		return
 	}
@@ -48,6 +51,7 @@ func (x *exchange) serve() {
 	x.sanitize()
 	x.findRoute()
 	if r.Upgrade != "" && !x.upgradable() {
+		x.blame("upgrade_failed")
 		x.reply(403, "", nil)
 		return
 	}
@@ -62,6 +66,7 @@ func (x *exchange) normalize() bool {
 	c, r := x.c, &x.c.req
 	if r.Method != "CONNECT" {
 		if r.Path == "" || r.Path[0] != '/' {
+			x.blame("absolute_path_rejected")
 			x.reply(404, "", nil)
 			return false
 		}
@@ -70,10 +75,12 @@ func (x *exchange) normalize() bool {
 		case rejectPath:
 			c.v.http.rqBadPath.Add(1)
 			c.closing = true
+			x.blame("path_normalization_failed")
 			x.reply(400, "", nil)
 			return false
 		case redirectPathTo:
 			c.v.http.rqNewPath.Add(1)
+			x.blame("path_normalization_failed")
 			x.reply(307, "", func(h *http1.Header) { h.Set("location", path) })
 			return false
 		}
@@ -121,12 +128,15 @@ func (x *exchange) route() {
 	switch r := x.match.route; {
 	case r == nil:
 		stats.noRoute.Add(1)
+		x.blame("route_not_found", flagNoRoute)
 		x.reply(404, "", nil)
 	case r.Direct != nil:
 		stats.direct.Add(1)
+		x.blame("direct_response")
 		x.redirect(r.Direct.Status, string(r.Direct.Body), &mesh.Redirect{})
 	case r.Redirect != nil:
 		stats.redirect.Add(1)
+		x.blame("direct_response")
 		x.redirect(r.Redirect.Status, "", r.Redirect)
 	case r.Tombstone != "":
 		x.reply(503, "", nil)
@@ -156,6 +166,7 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	x.cluster = c.p.state.Load().clusters[mesh.ClusterID{Scope: c.v.scope, Name: x.named}]
 	if x.cluster == nil {
 		c.v.http.noCluster.Add(1)
+		x.blame("cluster_not_found", flagNoCluster)
 		x.reply(a.ClusterNotFoundCode, "", nil)
 		return
 	}
@@ -174,13 +185,15 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		if target == nil {
 			x.cluster.stats.cxNoneHealthy.Add(1)
 			x.answered(503)
+			x.blame("no_healthy_upstream", flagNoHealthyUpstream)
 			x.reply(503, "no healthy upstream", nil)
 			break
 		}
 		if a.AutoHostRewrite {
 			x.rewriteHost(a, target.Hostname)
 		}
-		if !x.attempt(x.cluster.host(target.Address)) {
+		x.facts.upstream = upstreamFacts{host: x.cluster.host(target.Address), name: target.Hostname}
+		if !x.attempt(x.facts.upstream.host) {
 			break
 		}
 	}
@@ -193,14 +206,15 @@ func (x *exchange) dropped() bool {
 	if e == nil || e.Drop == 0 {
 		return false
 	}
-	body, mark := "drop overload", "x-envoy-drop-overload"
+	body, mark, why := "drop overload", "x-envoy-drop-overload", flagDropOverload
 	switch {
 	case e.Drop == 1:
-		body, mark = "unconditional drop overload", "x-envoy-unconditional-drop-overload"
+		body, mark, why = "unconditional drop overload", "x-envoy-unconditional-drop-overload", flagUnconditionalDrop
 	case rand.Float32() >= e.Drop:
 		return false
 	}
 	x.answered(503)
+	x.blame(spacesToUnderscores(body), why)
 	x.reply(503, body, func(h *http1.Header) { h.Set(mark, "true") })
 	return true
 }
@@ -244,6 +258,7 @@ func (x *exchange) attempt(h *host) (again bool) {
 		}
 		return x.failed(h, fail)
 	}
+	x.facts.connected(l)
 	h.active.Add(1)
 	h.rqActive.Add(1)
 	h.rqTotal.Add(1)
@@ -273,6 +288,7 @@ func (x *exchange) acquire(h *host) (*leg, failure) {
 		select {
 		case r := <-w.leg:
 			pool.leave()
+			x.facts.upstream.failure = r.transport
 			return r.leg, r.failure
 		case <-gone:
 			pool.abandon(w)

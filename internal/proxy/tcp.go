@@ -22,6 +22,11 @@ type tcpConn struct {
 	client   *net.TCPConn
 	upstream atomic.Pointer[net.TCPConn]
 	ended    atomic.Bool
+	facts    facts
+	cluster  string      // empty: there is none
+	tooOld   atomic.Bool // max_downstream_connection_duration has ended it
+	received atomic.Uint64
+	sent     atomic.Uint64
 }
 
 // retire implements connection: a TCP connection cannot know where it may end, it goes on until it is cut.
@@ -39,6 +44,7 @@ func (c *tcpConn) cut() {
 // outlived ends a connection that has become too old.
 func (c *tcpConn) outlived() {
 	c.v.tcp.maxDuration.Add(1)
+	c.tooOld.Store(true)
 	_ = c.client.SetLinger(-1) // an orderly end; errors mean that it has ended already
 	if u := c.upstream.Load(); u != nil {
 		_ = u.SetLinger(-1)
@@ -48,9 +54,13 @@ func (c *tcpConn) outlived() {
 
 // serveTCP connects a client to an endpoint and copies both ways (Envoy: tcp_proxy.cc).
 func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
-	c := &tcpConn{v: v, client: client}
+	c := &tcpConn{v: v, client: client, facts: facts{begun: time.Now()}}
 	v.add(c)
 	defer v.remove(c)
+	if len(v.logs) > 0 {
+		at := connectionFacts{connectionIDs.Add(1), v.config.Name, a, addressOf(client.LocalAddr())}
+		defer c.log(&at)
+	}
 	v.tcp.total.Add(1)
 	if d := v.config.TCP.MaxDuration; d > 0 {
 		d += time.Duration(rand.Float64() * v.config.TCP.MaxDurationJitter / 100 * float64(d))
@@ -62,14 +72,16 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 	cl := p.state.Load().clusters[mesh.ClusterID{Scope: v.scope, Name: name}]
 	if cl == nil {
 		v.tcp.noRoute.Add(1)
+		c.facts.flags.add(flagNoCluster)
 		_ = client.SetLinger(-1)
 		return
 	}
+	c.cluster = name
 	var want selection
 	if v.config.TCP.HashSourceIP {
 		want = selection{hash: xxHash64(a.remote.Addr().String(), 0), hashed: true}
 	}
-	h, up, words := cl.connectTCP(v.config.TCP.MaxConnectAttempts, want)
+	h, up, words := cl.connectTCP(v.config.TCP.MaxConnectAttempts, want, &c.facts)
 	if up == nil {
 		_ = client.SetLinger(-1)
 		return
@@ -93,25 +105,45 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 	c.relay(cl, h, up)
 }
 
+// log tells of a connection, which is over.
+func (c *tcpConn) log(at *connectionFacts) {
+	c.facts.received, c.facts.sent = c.received.Load(), c.sent.Load()
+	if c.tooOld.Load() {
+		c.facts.flags.add(flagDurationTimeout)
+	}
+	s := scene{facts: &c.facts, connection: at, remote: at.arrival.remote, cluster: c.cluster, streamID: newRequestID(), logType: "TcpConnectionEnd"}
+	s.log(c.v.logs)
+}
+
 // connectTCP tries hosts until one takes the connection; nil: none did.
-func (c *cluster) connectTCP(attempts uint32, want selection) (*host, *net.TCPConn, *gauge) {
+func (c *cluster) connectTCP(attempts uint32, want selection, f *facts) (*host, *net.TCPConn, *gauge) {
 	for range attempts {
 		v := c.view.Load()
 		target := v.balancer.pick(want)
 		if target == nil {
 			c.stats.cxNoneHealthy.Add(1)
+			f.flags.add(flagNoHealthyUpstream)
 			return nil, nil, nil
 		}
 		words := c.flights[mesh.PriorityDefault].connections()
 		if !take(words, v.config.Breakers.MaxConnections) {
 			c.stats.cxOverflow.Add(1)
+			f.flags.add(flagOverflow)
 			return nil, nil, nil
 		}
 		h := c.host(target.Address)
-		if conn, fail := c.dial(h, words); fail == noFailure {
+		f.attempts++
+		f.upstream = upstreamFacts{host: h, name: target.Hostname, dialed: time.Now()}
+		conn, fail, transport := c.dial(h, words)
+		if fail == noFailure {
+			f.upstream.open, f.upstream.id = time.Now(), legIDs.Add(1)
+			f.upstream.local, f.upstream.remote = addressOf(conn.LocalAddr()), h.address
 			return h, conn, words
 		}
+		f.upstream.failure = transport
+		f.flags.add(flagConnectFailure)
 	}
+	f.flags.add(flagRetryLimit)
 	c.stats.cxAttemptsExceeded.Add(1)
 	return nil, nil, nil
 }
@@ -124,16 +156,24 @@ func (c *tcpConn) relay(cl *cluster, h *host, up *net.TCPConn) {
 	done.Go(func() {
 		r.copy(c.client, up, func(n uint64) {
 			c.v.tcp.rx.Add(n)
+			c.received.Add(n)
 			h.tx.Add(n)
 			cl.stats.cxTx.Add(n)
 		})
 	})
 	r.copy(up, c.client, func(n uint64) {
 		c.v.tcp.tx.Add(n)
+		c.sent.Add(n)
 		h.rx.Add(n)
 		cl.stats.cxRx.Add(n)
 	})
 	done.Wait()
+	switch r.resetBy.Load() {
+	case up:
+		c.facts.flags.add(flagRemoteReset)
+	case c.client:
+		c.facts.flags.add(flagClientReset)
+	}
 	if r.wasIdle.Load() {
 		c.v.tcp.idleTimeout.Add(1)
 	}
@@ -150,6 +190,7 @@ type relay struct {
 
 	moved                atomic.Int64 // when a byte moved last, Unix nanoseconds
 	over, wasIdle, reset atomic.Bool
+	resetBy              atomic.Pointer[net.TCPConn] // the first one that was; nil: none
 }
 
 func (r *relay) touch() { r.moved.Store(time.Now().UnixNano()) }
@@ -163,10 +204,12 @@ func (r *relay) copy(from, to *net.TCPConn, count func(uint64)) {
 	read, write := deadline{set: from.SetReadDeadline}, deadline{set: to.SetWriteDeadline}
 	for {
 		var n int
+		at := from
 		err := r.patiently(&read, func() (e error) { n, e = from.Read(buf[:]); return })
 		if n > 0 {
 			r.touch()
 			left := buf[:n]
+			at = to
 			err = r.patiently(&write, func() error {
 				k, e := to.Write(left)
 				left = left[k:]
@@ -184,6 +227,7 @@ func (r *relay) copy(from, to *net.TCPConn, count func(uint64)) {
 		default:
 			if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 				r.reset.Store(true)
+				r.resetBy.CompareAndSwap(nil, at)
 			}
 			r.end()
 			return

@@ -49,6 +49,9 @@ type exchange struct {
 	moveFrom, moveTo, zone string
 	writeFrom, writeTo     string
 	within                 time.Duration
+	log                    string
+	lines                  int
+	post                   string
 }
 
 // parts of an archive that are not files for the data plane.
@@ -168,7 +171,7 @@ func parseSteps(text string) ([]step, error) {
 }
 
 func (e *exchange) read(options map[string]string) error {
-	*e = exchange{to: "web", address: "127.0.0.1", times: 1, answers: 1}
+	*e = exchange{to: "web", address: "127.0.0.1", times: 1, answers: 1, lines: 1}
 	for k, v := range options {
 		var err error
 		switch k {
@@ -220,6 +223,12 @@ func (e *exchange) read(options map[string]string) error {
 			e.within, err = time.ParseDuration(v)
 		case "dns":
 			e.zone = v
+		case "post":
+			e.post = v
+		case "log":
+			e.log = v
+		case "lines":
+			e.lines, err = strconv.Atoi(v)
 		default:
 			err = fmt.Errorf("unknown")
 		}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+)
+
+// connectError is why a connection could not be opened, in the words of the system's C library
+// (Envoy: connection_impl.cc, onWriteReady).
+func connectError(err error) string {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return ""
+	}
+	text := errno.Error()
+	return "delayed connect error: " + strings.ToUpper(text[:1]) + text[1:]
+}
+
+// failureFlags are the response flags of attempts without an answer (Envoy: router.cc, streamResetReasonToResponseFlag).
+var failureFlags = map[failure]flag{connectFailure: flagConnectFailure, connectTimeout: flagConnectFailure, terminated: flagUpstreamEnded,
+	overflow: flagOverflow, protocolError: flagUpstreamProtocolError, localReset: flagLocalReset}
+
+// resetDetails are the response code details of such an attempt.
+func resetDetails(why failure, transport string) string {
+	details := "upstream_reset_before_response_started{" + spacesToUnderscores(string(why))
+	if transport != "" {
+		details += "|" + spacesToUnderscores(transport)
+	}
+	return details + "}"
+}
+
+// brokenOff notes why an answer ends before its time.
+func (x *exchange) brokenOff() {
+	switch x.cause.Load() {
+	case idleOverdue:
+		x.blame("stream_idle_timeout", flagIdleTimeout)
+	case streamOverdue:
+		x.blame("max_duration_timeout")
+	case answerOverdue:
+		x.blame("response_timeout", flagRequestTimeout)
+	case tryIdleOverdue:
+		x.blame("upstream_per_try_idle_timeout", flagRequestTimeout)
+	case clientLeft:
+		x.blame("downstream_remote_disconnect", flagClientEnded)
+	case clientWrong:
+		x.blame("http1.codec_error", flagProtocolError)
+	case running: // the upstream did not keep what its head promised
+		x.blame("upstream_reset_after_response_started{"+spacesToUnderscores(string(x.facts.brokenBy))+"}", failureFlags[x.facts.brokenBy])
+	}
+}
