@@ -444,6 +444,13 @@ func (p *player) dialog(st step) (string, error) {
 				return b.String(), nil
 			}
 			continue
+		case "pause":
+			d, err := time.ParseDuration(arg)
+			if err != nil {
+				return "", fmt.Errorf("dialog line %q: %w", line, err)
+			}
+			time.Sleep(d)
+			continue
 		case "tls":
 			s, err := startTLS(p.conn.TCPConn, arg)
 			if err != nil {
@@ -471,7 +478,7 @@ func (p *player) dialog(st step) (string, error) {
 		case "end":
 			all = true
 		default:
-			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, tls, shut, read, readbody or end", line)
+			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, read, readbody or end", line)
 		}
 		for {
 			got, err := r.ReadString('\n')

@@ -43,7 +43,8 @@ func envoyBinary(t *testing.T) string {
 	return *envoyFlag
 }
 
-// TestEnvoy asks Envoy again and compares with the recorded answers, or rewrites them.
+// TestEnvoy asks Envoy again and compares with the recorded answers, or rewrites them. Who is examined is the recording: a
+// busy machine may delay Envoy past a timer, so an answer that differs is asked for once more. leno gets no second try.
 func TestEnvoy(t *testing.T) {
 	if !full && !*recordFlag {
 		t.Skip("Envoy is asked with -tags full, and with -record")
@@ -52,14 +53,22 @@ func TestEnvoy(t *testing.T) {
 	for _, s := range loadCorpus(t) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			got := playWith(t, s, syscall.SIGKILL, func(w *world) (*process, error) { return startEnvoy(binary, w) })
+			ask := func() string {
+				return playWith(t, s, syscall.SIGKILL, func(w *world) (*process, error) { return startEnvoy(binary, w) })
+			}
+			got := ask()
 			if *recordFlag {
 				if err := s.record(envoyPart, recordHeader()+got); err != nil {
 					t.Fatal(err)
 				}
 				return
 			}
-			report(t, s, parseRecording(s.part(envoyPart)), parseRecording(got))
+			want := parseRecording(s.part(envoyPart))
+			if once := compare(s.steps, want, parseRecording(got)); len(once) > 0 {
+				t.Logf("asked once more, since Envoy first answered otherwise: %s", once)
+				got = ask()
+			}
+			report(t, s, want, parseRecording(got))
 		})
 	}
 }
