@@ -28,6 +28,7 @@ const (
 	flagUnconditionalDrop
 	flagDurationTimeout
 	flagLocalReset
+	flagLocalHealth
 	flagClientReset
 )
 
@@ -52,6 +53,7 @@ var flagNames = [...]struct{ short, long string }{
 	flagUnconditionalDrop:     {"UDO", "UnconditionalDropOverload"},
 	flagDurationTimeout:       {"DT", "DurationTimeout"},
 	flagClientReset:           {"DR", "DownstreamRemoteReset"},
+	flagLocalHealth:           {"LH", "FailedLocalHealthCheck"},
 	flagLocalReset:            {"LR", "LocalReset"},
 }
 

@@ -19,6 +19,7 @@ const (
 	connectTimeout failure = "connection timeout"
 	terminated     failure = "connection termination"
 	overflow       failure = "overflow"
+	lineFull       failure = "overflow " // of the line: Envoy does not name the host then
 	protocolError  failure = "protocol error"
 	localReset     failure = "local reset"
 	noFailure      failure = ""
@@ -69,7 +70,7 @@ func (p *pool) acquire() (*leg, *waiter, failure) {
 	c := p.cluster
 	if !take(&p.flight.pending, p.flight.limits().MaxPendingRequests) {
 		c.stats.rqPendingOverflow.Add(1)
-		return nil, nil, overflow
+		return nil, nil, lineFull
 	}
 	c.stats.rqPendingTotal.Add(1)
 	c.stats.rqPendingActive.Add(1)

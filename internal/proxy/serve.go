@@ -148,7 +148,12 @@ func (x *exchange) route() {
 // redirect answers with a status and, where the status asks for it, a location: also a direct response of 201 or 3xx has one
 // (Envoy: router.cc, decodeHeaders).
 func (x *exchange) redirect(status int, body string, to *mesh.Redirect) {
-	location := redirectTo(to, &x.match.route.Match, &x.c.req)
+	r := &x.c.req
+	location := redirectTo(to, &x.match.route.Match, r)
+	if to.PrefixPath != "" || to.RegexRewrite != nil { // as Envoy, for whoever looks at the request from here on
+		r.Header.Set("x-envoy-original-path", r.Path)
+		r.Path = redirectPath(to, &x.match.route.Match, r.Path)
+	}
 	x.reply(status, body, func(h *http1.Header) {
 		if status == 201 || status/100 == 3 {
 			h.Set("location", location)
@@ -275,6 +280,9 @@ func (x *exchange) attempt(h *host) (again bool) {
 func (x *exchange) acquire(h *host) (*leg, failure) {
 	pool := &h.pools[x.match.route.Forward.Priority]
 	l, w, fail := pool.acquire()
+	if fail == lineFull {
+		x.facts.upstream, fail = upstreamFacts{}, overflow
+	}
 	if w == nil {
 		return l, fail
 	}

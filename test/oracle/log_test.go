@@ -63,9 +63,7 @@ func (p *player) accessLog(st step) (string, error) {
 	if len(lines) == 0 {
 		return "(nothing)\n", nil
 	}
-	if st.log == "output" {
-		slices.Sort(lines) // two logs may write there
-	}
+	slices.Sort(lines) // of different connections: which one comes first is chance
 	text := p.w.hidePorts(strings.Join(lines, ""))
 	for _, r := range logShapes {
 		text = r.from.ReplaceAllString(text, r.to)

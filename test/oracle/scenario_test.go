@@ -272,6 +272,7 @@ func (w *world) expand(name, text string) (string, error) {
 		"endpoint": func(port int) string { return "{endpoint: {address: " + socketAddress(port) + "}}" },
 		"hcm":      func() string { return hcmType },
 		"router":   func() string { return routerFilter },
+		"why":      func() string { return whyLog(w.dir) },
 		"tcpproxy": func() string { return tcpProxyType },
 	}).Parse(text)
 	if err != nil {
@@ -289,6 +290,13 @@ const (
 	tcpProxyType = `"@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`
 	routerFilter = `{name: envoy.filters.http.router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}`
 )
+
+// whyLog is an access log that says why each request was answered as it was.
+func whyLog(dir string) string {
+	return fmt.Sprintf(`access_log: [{name: why, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, `+
+		`path: %q, log_format: {text_format_source: {inline_string: "%s\n"}}}}]`, filepath.Join(dir, "why.log"),
+		"%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %BYTES_SENT% to %UPSTREAM_CLUSTER% %UPSTREAM_HOST%")
+}
 
 func socketAddress(port int) string {
 	return fmt.Sprintf("{socket_address: {address: 127.0.0.1, port_value: %d}}", port)

@@ -15,7 +15,8 @@ type Body struct {
 	left    int64 // of the content (Length), or of the chunk
 	state   chunkState
 	done    bool
-	read    uint64
+	read    uint64 // bytes of content
+	settled uint64 // read, when the buffer was filled last
 }
 
 type chunkState int
@@ -49,6 +50,9 @@ func (b *Body) Next(read bool) (piece []byte, last bool, err error) {
 		piece, err := b.step()
 		if len(piece) > 0 || err != nil {
 			b.read += uint64(len(piece))
+			if err != nil {
+				b.read = b.settled // as Envoy, which takes nothing of what came together with an error
+			}
 			return piece, b.done, err
 		}
 		if b.done {
@@ -57,6 +61,7 @@ func (b *Body) Next(read bool) (piece []byte, last bool, err error) {
 		if !read {
 			return nil, false, ErrWait
 		}
+		b.settled = b.read
 		if err := b.r.Fill(b.want()); err != nil {
 			return b.end(err)
 		}
