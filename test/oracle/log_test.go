@@ -63,16 +63,15 @@ func (p *player) accessLog(st step) (string, error) {
 	if len(lines) == 0 {
 		return "(nothing)\n", nil
 	}
-	slices.Sort(lines) // of different connections: which one comes first is chance
 	text := p.w.hidePorts(strings.Join(lines, ""))
 	for _, r := range logShapes {
 		text = r.from.ReplaceAllString(text, r.to)
 	}
+	lines = strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	slices.Sort(lines) // of different connections: which one comes first is chance
 	var b strings.Builder
-	for _, l := range strings.SplitAfter(text, "\n") {
-		if l != "" {
-			fmt.Fprintf(&b, "| %s\n", plain(strings.TrimSuffix(l, "\n")))
-		}
+	for _, l := range lines {
+		fmt.Fprintf(&b, "| %s\n", plain(l))
 	}
 	return b.String(), nil
 }
