@@ -24,6 +24,7 @@ var errCut = errors.New("cut")
 func (x *exchange) answer(l *leg) (again bool) {
 	err := x.readHead(l)
 	for err == nil && l.response.Status < 200 && l.response.Status != 101 {
+		x.facts.upstream.interim = true
 		x.live() // an interim response ends what a retry policy could do
 		x.answered(l.response.Status)
 		x.retry.policy = nil
@@ -396,7 +397,7 @@ func (x *exchange) failed(h *host, why failure) (again bool) {
 		text = "retried and the latest reset reason: "
 	}
 	x.answered(status)
-	x.blame(resetDetails(why, x.facts.upstream.failure), failureFlags[why])
+	x.blame(resetDetails(why, &x.facts.upstream), failureFlags[why])
 	x.reply(status, "upstream connect error or disconnect/reset before headers. "+text+string(why), func(h *http1.Header) {
 		if why == overflow {
 			h.Set("x-envoy-overloaded", "true")
@@ -448,9 +449,7 @@ func (x *exchange) timedOut() {
 		x.blame("max_duration_timeout")
 		x.reply(status, "downstream duration timeout", nil)
 	case answerOverdue, tryOverdue, tryIdleOverdue:
-		if x.blame("upstream_per_try_timeout", flagRequestTimeout); c == answerOverdue {
-			x.blame("response_timeout")
-		}
+		x.blame(timeoutDetails[c], flagRequestTimeout)
 		x.reply(504, "upstream request timeout", nil)
 	default:
 		x.blame("downstream_remote_disconnect", flagClientEnded)

@@ -34,6 +34,7 @@ type upstreamFacts struct {
 	local, remote netip.AddrPort // of its connection; invalid: there was none
 	id            uint64
 	dialed, open  time.Time
+	interim       bool   // it has sent an interim response
 	failure       string // why there was none; empty: it is not known
 }
 
@@ -53,15 +54,6 @@ func (f *facts) connected(l *leg) {
 
 // blame notes why the exchange is answered here, or ends early.
 func (x *exchange) blame(details string, why ...flag) { x.facts.blame(details, why...) }
-
-// codecDetails says why a message was not understood.
-func codecDetails(e *http1.Error) string {
-	switch e.Status {
-	case 431:
-		return "http1.headers_too_large"
-	}
-	return "http1.codec_error"
-}
 
 // elapsed is the time since it began; never 0.
 func (f *facts) elapsed() time.Duration { return max(time.Since(f.begun), 1) }

@@ -23,9 +23,17 @@ func connectError(err error) string {
 var failureFlags = map[failure]flag{connectFailure: flagConnectFailure, connectTimeout: flagConnectFailure, terminated: flagUpstreamEnded,
 	overflow: flagOverflow, protocolError: flagUpstreamProtocolError, localReset: flagLocalReset}
 
+// timeoutDetails are the response code details of timeouts of the upstream.
+var timeoutDetails = map[cause]string{answerOverdue: "response_timeout", tryOverdue: "upstream_per_try_timeout",
+	tryIdleOverdue: "upstream_per_try_idle_timeout"}
+
 // resetDetails are the response code details of such an attempt.
-func resetDetails(why failure, transport string) string {
-	details := "upstream_reset_before_response_started{" + spacesToUnderscores(string(why))
+func resetDetails(why failure, up *upstreamFacts) string {
+	details, transport := "upstream_reset_before_response_started{", up.failure
+	if up.interim {
+		details = "upstream_reset_after_response_started{"
+	}
+	details += spacesToUnderscores(string(why))
 	if transport != "" {
 		details += "|" + spacesToUnderscores(transport)
 	}
@@ -34,15 +42,13 @@ func resetDetails(why failure, transport string) string {
 
 // brokenOff notes why an answer ends before its time.
 func (x *exchange) brokenOff() {
-	switch x.cause.Load() {
+	switch c := x.cause.Load(); c {
 	case idleOverdue:
 		x.blame("stream_idle_timeout", flagIdleTimeout)
 	case streamOverdue:
 		x.blame("max_duration_timeout")
-	case answerOverdue:
-		x.blame("response_timeout", flagRequestTimeout)
-	case tryIdleOverdue:
-		x.blame("upstream_per_try_idle_timeout", flagRequestTimeout)
+	case answerOverdue, tryIdleOverdue:
+		x.blame(timeoutDetails[c], flagRequestTimeout)
 	case clientLeft:
 		x.blame("downstream_remote_disconnect", flagClientEnded)
 	case clientWrong:

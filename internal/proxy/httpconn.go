@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -113,8 +114,9 @@ func (c *httpConn) one() bool {
 			stats.rqTooLarge.Add(1)
 		}
 		c.closing = true
-		c.x.blame(codecDetails(e), flagProtocolError)
+		c.x.blame(cmp.Or(e.Details, "http1.codec_error"), flagProtocolError)
 		c.x.reply(e.Status, http1.Reason(e.Status), nil)
+		c.req.Method = "" // nothing of the request is told
 		c.x.log()
 		c.linger()
 		return false
@@ -122,10 +124,12 @@ func (c *httpConn) one() bool {
 		stats.rqTotal.Add(1)
 		c.closing = true
 		c.x.timedOut()
+		c.req.Method = ""
 		c.x.log()
 		c.linger()
 		return false
 	default: // the client has gone
+		c.req.Method = ""
 		c.x.blame("downstream_remote_disconnect", flagClientEnded)
 		c.x.log()
 		return false
