@@ -157,7 +157,7 @@ func (s *scene) passes(f *mesh.LogFilter) bool {
 		return s.sampled(f.Sample)
 	case f.Header != nil:
 		if s.request == nil {
-			return headerMatches(f.Header, &http1.Request{})
+			return headerMatches(f.Header, &noRequest)
 		}
 		return headerMatches(f.Header, s.request)
 	case f.AnyFlag:
@@ -177,13 +177,19 @@ func (s *scene) sampled(c *mesh.LogSample) bool {
 	return n%uint64(c.Denominator) < uint64(c.Numerator)
 }
 
+// noRequest stands for one that was not understood.
+var noRequest http1.Request
+
 // scene is what is known of the exchange now. response is nil before there is one.
 func (x *exchange) scene(response *http1.Header) *scene {
 	s := &x.described
 	*s = scene{facts: &x.facts, connection: &x.c.facts, remote: x.remoteAddress(), request: &x.c.req, response: response, exchange: x,
 		logType: "DownstreamEnd", complete: time.Duration(x.complete.Load()), sentFirst: time.Duration(x.began.Load()),
 		sentAll: time.Duration(x.sentAt.Load())}
-	s.streamID = x.c.req.Header.Value("x-request-id")
+	if x.facts.unread {
+		s.request = &noRequest
+	}
+	s.streamID = s.request.Header.Value("x-request-id")
 	if x.match.route != nil && x.match.route.Forward != nil {
 		if x.c.p.state.Load().clusters[mesh.ClusterID{Scope: x.c.v.scope, Name: x.named}] != nil {
 			s.cluster = x.named
@@ -193,7 +199,7 @@ func (x *exchange) scene(response *http1.Header) *scene {
 }
 
 // timed says that somebody will ask when things were.
-func (x *exchange) timed() bool { return len(x.c.v.logs) > 0 }
+func (x *exchange) timed() bool { return len(x.c.v.logs) > 0 || x.c.config.LocalReply != nil }
 
 // remoteAddress is the client as far as it is known.
 func (x *exchange) remoteAddress() netip.AddrPort {
@@ -214,10 +220,7 @@ func (x *exchange) log() {
 		response = &x.answerHeader
 	}
 	s := x.scene(response)
-	if s.request.Method == "" { // its head was not understood
-		s.request = &http1.Request{}
-		s.streamID = ""
-	} else {
+	if !x.facts.unread {
 		x.facts.received = x.c.body.Read()
 		if s.complete == 0 && x.c.body.Done() {
 			s.complete = x.facts.elapsed()

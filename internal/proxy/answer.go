@@ -323,6 +323,7 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 	if status == 400 {
 		c.closing = true // there has been an error of the protocol (Envoy: conn_manager_impl.cc, sendLocalReply)
 	}
+	status, body = x.mapped(status, body, &h)
 	if x.grpc {
 		if c.req.Method == "HEAD" {
 			body = ""
@@ -358,7 +359,9 @@ func (x *exchange) finish(status int, h *http1.Header, body string) {
 	x.head(status, h, http1.None)
 	if c.req.Method != "HEAD" && status != 204 && status != 304 {
 		c.out.buf = append(c.out.buf, body...)
-		x.facts.sent = uint64(len(body))
+	}
+	if c.req.Method != "HEAD" {
+		x.facts.sent = uint64(len(body)) // also where the status allows none
 	}
 	c.write.move(time.Now().Add(replyPatience))
 	if c.out.flush() != nil {
@@ -426,8 +429,9 @@ func (x *exchange) timedOut() {
 	switch c := x.cause.Load(); c {
 	case clientWrong:
 		x.c.closing = true
-		x.blame("http1.codec_error", flagProtocolError)
+		x.blame("http1.codec_error")
 		x.reply(400, http1.Reason(400), nil)
+		x.facts.flags.add(flagProtocolError) // only now: formats of the reply do not see it
 	case headOverdue:
 		x.blame("request_header_timeout")
 		x.reply(408, "request header timeout", nil)

@@ -17,6 +17,7 @@ type facts struct {
 	begun          time.Time
 	flags          flags
 	attempts       uint32 // of TCP
+	unread         bool   // the head of the request was not understood, and nothing of it is told
 	details        string // response code details; empty: none
 	brokenBy       failure
 	ending         string // connection termination details; empty: none

@@ -103,7 +103,9 @@ func (c *httpConn) one() bool {
 	}
 	c.x.reset()
 	stats := c.v.http
-	switch err := c.head(); {
+	err := c.head()
+	c.x.facts.unread = err != nil
+	switch {
 	case err == nil:
 	case errors.As(err, new(*http1.Error)):
 		var e *http1.Error
@@ -114,9 +116,9 @@ func (c *httpConn) one() bool {
 			stats.rqTooLarge.Add(1)
 		}
 		c.closing = true
-		c.x.blame(cmp.Or(e.Details, "http1.codec_error"), flagProtocolError)
+		c.x.blame(cmp.Or(e.Details, "http1.codec_error"))
 		c.x.reply(e.Status, http1.Reason(e.Status), nil)
-		c.req.Method = "" // nothing of the request is told
+		c.x.facts.flags.add(flagProtocolError) // only now: formats of the reply do not see it
 		c.x.log()
 		c.linger()
 		return false
@@ -124,12 +126,10 @@ func (c *httpConn) one() bool {
 		stats.rqTotal.Add(1)
 		c.closing = true
 		c.x.timedOut()
-		c.req.Method = ""
 		c.x.log()
 		c.linger()
 		return false
 	default: // the client has gone
-		c.req.Method = ""
 		c.x.blame("downstream_remote_disconnect", flagClientEnded)
 		c.x.log()
 		return false

@@ -55,84 +55,100 @@ func accessLog(p *accesslogv3.AccessLog, path string, f *findings) (l mesh.Acces
 		l.Line, line = fileLine(m, path, f)
 	case *streamv3.StdoutAccessLog:
 		l.Path = "/dev/stdout"
-		l.Line, line = logLine(m.GetLogFormat(), join(path, "log_format"), f)
+		l.Line, line = formatString(m.GetLogFormat(), join(path, "log_format"), inLog, f)
 	case *streamv3.StderrAccessLog:
 		l.Path = "/dev/stderr"
-		l.Line, line = logLine(m.GetLogFormat(), join(path, "log_format"), f)
+		l.Line, line = formatString(m.GetLogFormat(), join(path, "log_format"), inLog, f)
 	}
 	return l, ok && line
 }
 
 // fileLine also knows the fields that came before log_format.
 func fileLine(m *filev3.FileAccessLog, path string, f *findings) (mesh.LogLine, bool) {
+	r := formatReader{use: inLog, f: f}
 	switch old := m.GetAccessLogFormat().(type) {
 	case *filev3.FileAccessLog_Format: //nolint:staticcheck // deprecated, and still in many files
 		if old.Format != "" {
-			text, ok := logText(old.Format, join(path, "format"), inLog, f)
+			text, ok := r.text(old.Format, join(path, "format"))
 			return mesh.LogLine{Text: text}, ok
 		}
 	case *filev3.FileAccessLog_JsonFormat: //nolint:staticcheck // deprecated, and still in many files
-		parts, ok := jsonLine(old.JsonFormat, join(path, "json_format"), inLog, f)
-		return mesh.LogLine{JSON: parts}, ok
+		v, ok := r.json(old.JsonFormat, join(path, "json_format"))
+		return mesh.LogLine{JSON: v}, ok
 	case *filev3.FileAccessLog_TypedJsonFormat: //nolint:staticcheck // deprecated, and still in many files
-		parts, ok := jsonLine(old.TypedJsonFormat, join(path, "typed_json_format"), inLog, f)
-		return mesh.LogLine{JSON: parts}, ok
+		v, ok := r.json(old.TypedJsonFormat, join(path, "typed_json_format"))
+		return mesh.LogLine{JSON: v}, ok
 	}
-	return logLine(m.GetLogFormat(), join(path, "log_format"), f)
+	return formatString(m.GetLogFormat(), join(path, "log_format"), inLog, f)
 }
 
-// logLine reads a format; nil is Envoy's default. ok is false where the report says why there is none.
-func logLine(p *corev3.SubstitutionFormatString, path string, f *findings) (line mesh.LogLine, ok bool) {
+// formatString reads a format; nil is Envoy's default. ok is false where the report says why there is none.
+func formatString(p *corev3.SubstitutionFormatString, path string, use formatUse, f *findings) (line mesh.LogLine, ok bool) {
 	line.OmitEmpty = p.GetOmitEmptyValues()
-	use := inLog
+	r := formatReader{use: use, f: f}
 	for _, e := range p.GetFormatters() {
 		if typeName(e.GetTypedConfig()) != "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery" {
 			return line, false // the table reports it
 		}
-		use = inExtended
+		r.withoutQuery = true
 	}
 	switch format := p.GetFormat().(type) {
 	case *corev3.SubstitutionFormatString_JsonFormat:
-		line.JSON, ok = jsonLine(format.JsonFormat, join(path, "json_format"), use, f)
+		line.JSON, ok = r.json(format.JsonFormat, join(path, "json_format"))
 	case *corev3.SubstitutionFormatString_TextFormat: //nolint:staticcheck // deprecated, and still in many files
-		line.Text, ok = logText(format.TextFormat, join(path, "text_format"), use, f)
+		line.Text, ok = r.text(format.TextFormat, join(path, "text_format"))
 	case *corev3.SubstitutionFormatString_TextFormatSource:
 		sub := join(path, "text_format_source")
 		if format.TextFormatSource.GetEnvironmentVariable() != "" {
 			return line, false // the table reports it
 		}
-		line.Text, ok = logText(string(dataSource(format.TextFormatSource, sub, f)), sub, use, f)
+		line.Text, ok = r.text(string(dataSource(format.TextFormatSource, sub, f)), sub)
 	default:
-		line.Text, ok = logText(defaultLogFormat, path, use, f)
+		line.Text, ok = r.text(defaultLogFormat, path)
 	}
 	return line, ok
 }
 
-// logText reads a text; what leno does not know is reported, and keeps the log from being written.
-func logText(s, path string, use formatUse, f *findings) (mesh.Format, bool) {
-	text, err := format(s, use)
-	switch {
+// formatReader reads the parts of one format.
+type formatReader struct {
+	use          formatUse
+	withoutQuery bool
+	f            *findings
+}
+
+// text reads a text; what leno does not know is reported, and ok is false.
+func (r *formatReader) text(s, path string) (text mesh.Format, ok bool) {
+	text, err := format(s, r.use, r.withoutQuery)
+	switch unknown := errors.As(err, new(*commandError)) || errors.As(err, new(*operandError)); {
 	case err == nil:
 		return text, true
-	case errors.As(err, new(*commandError)) || errors.As(err, new(*operandError)):
-		f.skipped(path, "is skipped with its log: %v", err)
+	case unknown:
+		r.leave(path, err.Error())
 	default:
-		f.invalid(path, "%v", err)
+		r.f.invalid(path, "%v", err)
 	}
 	return nil, false
 }
 
-// jsonLine reads an object that is written on one line; names are in the order of their bytes.
-func jsonLine(p *structpb.Struct, path string, use formatUse, f *findings) (*mesh.JSONValue, bool) {
-	r := jsonReader{use: use, f: f, ok: true}
-	v := r.object(p, path)
-	return &v, r.ok
+// leave reports what leno does not do: a log only watches, and is left out.
+func (r *formatReader) leave(path, why string) {
+	if r.use == inLog {
+		r.f.skipped(path, "is skipped with its log: %s", why)
+	} else {
+		r.f.refused(path, "%s", why)
+	}
+}
+
+// json reads an object that is written on one line; names are in the order of their bytes.
+func (r *formatReader) json(p *structpb.Struct, path string) (*mesh.JSONValue, bool) {
+	j := jsonReader{formatReader: r, ok: true}
+	v := j.object(p, path)
+	return &v, j.ok
 }
 
 type jsonReader struct {
-	use formatUse
-	f   *findings
-	ok  bool
+	*formatReader
+	ok bool
 }
 
 func (r *jsonReader) object(p *structpb.Struct, path string) mesh.JSONValue {
@@ -154,7 +170,7 @@ func (r *jsonReader) value(p *structpb.Value, path string) mesh.JSONValue {
 		}
 		return list
 	case *structpb.Value_StringValue:
-		text, ok := logText(v.StringValue, path, r.use, r.f)
+		text, ok := r.text(v.StringValue, path)
 		r.ok = r.ok && ok
 		if len(text) == 0 || len(text) == 1 && text[0].Command == "" {
 			return mesh.JSONValue{Raw: string(mesh.AppendQuoted(nil, fixed(text)))}
@@ -162,7 +178,7 @@ func (r *jsonReader) value(p *structpb.Value, path string) mesh.JSONValue {
 		return mesh.JSONValue{Format: text}
 	case *structpb.Value_NumberValue:
 		if v.NumberValue != math.Trunc(v.NumberValue) || math.Abs(v.NumberValue) > 1<<53 {
-			r.f.skipped(path, "is skipped with its log: leno accepts whole numbers; put this one into quotes")
+			r.leave(path, "leno accepts whole numbers; put this one into quotes")
 			r.ok = false
 		}
 		return mesh.JSONValue{Raw: strconv.FormatInt(int64(v.NumberValue), 10)}

@@ -23,28 +23,10 @@ func logFields() []section {
 			{path: "filter", rule: honoured, into: []string{"log_filter"}},
 			{path: "typed_config", rule: skipped, note: otherLogs, into: []string{"file_log", "stdout_log", "stderr_log"}},
 		}},
-		{name: "log_filter", title: "Conditions of access logs", msg: "envoy.config.accesslog.v3.AccessLogFilter", rows: []row{
-			{path: "status_code_filter.comparison.op", rule: honoured},
-			{path: "status_code_filter.comparison.value.default_value", rule: honoured},
-			{path: "status_code_filter.comparison.value.runtime_key", rule: honoured, note: "a name only: there are no runtime values"},
-			{path: "duration_filter.comparison.op", rule: honoured},
-			{path: "duration_filter.comparison.value.default_value", rule: honoured},
-			{path: "duration_filter.comparison.value.runtime_key", rule: honoured, note: "a name only: there are no runtime values"},
-			{path: "not_health_check_filter{}", rule: honoured},
-			{path: "runtime_filter.runtime_key", rule: honoured, note: "a name only: there are no runtime values"},
-			{path: "runtime_filter.percent_sampled.numerator", rule: honoured},
-			{path: "runtime_filter.percent_sampled.denominator", rule: honoured},
-			{path: "runtime_filter.use_independent_randomness", rule: honoured},
-			{path: "and_filter.filters", rule: honoured, into: []string{"log_filter"}},
-			{path: "or_filter.filters", rule: honoured, into: []string{"log_filter"}},
-			{path: "header_filter.header", rule: honoured, into: []string{"header_match"}},
-			{path: "response_flag_filter.flags", rule: honoured},
-			{path: "traceable_filter", rule: skipped, note: "traces are not made; " + noSuchLog},
-			{path: "grpc_status_filter", rule: skipped, note: noSuchLog + "; give status_code_filter or response_flag_filter"},
-			{path: "metadata_filter", rule: skipped, note: "there is no dynamic metadata; " + noSuchLog},
-			{path: "log_type_filter", rule: skipped, note: flushNever + "; " + noSuchLog},
-			{path: "extension_filter", rule: skipped, note: noSuchLog + "; give one of the other filters"},
-		}},
+		{name: "log_filter", title: "Conditions of access logs", msg: "envoy.config.accesslog.v3.AccessLogFilter",
+			rows: filterRows("log_filter", skipped, noSuchLog)},
+		{name: "reply_filter", title: "Conditions of local replies", msg: "envoy.config.accesslog.v3.AccessLogFilter",
+			rows: filterRows("reply_filter", refused, "local replies are not told apart by it")},
 		{name: "file_log", title: "Access logs in files", msg: "envoy.extensions.access_loggers.file.v3.FileAccessLog", rows: []row{
 			{path: "path", rule: honoured, note: "opened when its listener is, and by /reopen_logs and SIGUSR1"},
 			{path: "format", rule: honoured},
@@ -56,19 +38,52 @@ func logFields() []section {
 			rows: []row{{path: "log_format", rule: honoured, into: []string{"log_format"}}}},
 		{name: "stderr_log", title: "Access logs on the standard error output", msg: "envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
 			rows: []row{{path: "log_format", rule: honoured, into: []string{"log_format"}}}},
-		{name: "log_format", title: "Formats of access logs", msg: "envoy.config.core.v3.SubstitutionFormatString", rows: []row{
-			{path: "text_format", rule: honoured},
-			{path: "text_format_source.inline_string", rule: honoured},
-			{path: "text_format_source.inline_bytes", rule: honoured},
-			{path: "text_format_source.filename", rule: honoured, note: "read when the listener is"},
-			{path: "text_format_source.environment_variable", rule: skipped, note: noSuchLog + "; give inline_string or filename"},
-			{path: "json_format", rule: honoured},
-			{path: "omit_empty_values", rule: honoured},
-			{path: "json_format_options.sort_properties", rule: honoured, note: "they are always sorted, as in Envoy"},
-			{path: "content_type", rule: skipped, note: "a log has none"},
-			{path: "formatters.name", rule: honoured},
-			{path: "formatters.typed_config", rule: skipped, note: noSuchLog + "; leno accepts req_without_query", into: []string{"req_without_query"}},
-		}},
+		{name: "log_format", title: "Formats of access logs", msg: "envoy.config.core.v3.SubstitutionFormatString",
+			rows: append(formatRows(skipped, noSuchLog), row{path: "content_type", rule: skipped, note: "a log has none"})},
+		{name: "reply_format", title: "Formats of local replies", msg: "envoy.config.core.v3.SubstitutionFormatString",
+			rows: append(formatRows(refused, "the reply would be another"), row{path: "content_type", rule: honoured})},
 		{name: "req_without_query", title: "REQ_WITHOUT_QUERY", msg: "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery"},
+	}
+}
+
+// filterRows are the rows of a condition; other is the rule for those that leno does not have.
+func filterRows(self string, other rule, why string) []row {
+	return []row{
+		{path: "status_code_filter.comparison.op", rule: honoured},
+		{path: "status_code_filter.comparison.value.default_value", rule: honoured},
+		{path: "status_code_filter.comparison.value.runtime_key", rule: honoured, note: "a name only: there are no runtime values"},
+		{path: "duration_filter.comparison.op", rule: honoured},
+		{path: "duration_filter.comparison.value.default_value", rule: honoured},
+		{path: "duration_filter.comparison.value.runtime_key", rule: honoured, note: "a name only: there are no runtime values"},
+		{path: "not_health_check_filter{}", rule: honoured},
+		{path: "runtime_filter.runtime_key", rule: honoured, note: "a name only: there are no runtime values"},
+		{path: "runtime_filter.percent_sampled.numerator", rule: honoured},
+		{path: "runtime_filter.percent_sampled.denominator", rule: honoured},
+		{path: "runtime_filter.use_independent_randomness", rule: honoured},
+		{path: "and_filter.filters", rule: honoured, into: []string{self}},
+		{path: "or_filter.filters", rule: honoured, into: []string{self}},
+		{path: "header_filter.header", rule: honoured, into: []string{"header_match"}},
+		{path: "response_flag_filter.flags", rule: honoured},
+		{path: "traceable_filter", rule: other, note: "traces are not made; " + why},
+		{path: "grpc_status_filter", rule: other, note: why + "; give status_code_filter or response_flag_filter"},
+		{path: "metadata_filter", rule: other, note: "there is no dynamic metadata; " + why},
+		{path: "log_type_filter", rule: other, note: flushNever + "; " + why},
+		{path: "extension_filter", rule: other, note: why + "; give one of the other filters"},
+	}
+}
+
+// formatRows are the rows of a format, but for content_type.
+func formatRows(other rule, why string) []row {
+	return []row{
+		{path: "text_format", rule: honoured},
+		{path: "text_format_source.inline_string", rule: honoured},
+		{path: "text_format_source.inline_bytes", rule: honoured},
+		{path: "text_format_source.filename", rule: honoured, note: "read when the listener is"},
+		{path: "text_format_source.environment_variable", rule: other, note: why + "; give inline_string or filename"},
+		{path: "json_format", rule: honoured},
+		{path: "omit_empty_values", rule: honoured},
+		{path: "json_format_options.sort_properties", rule: honoured, note: "they are always sorted, as in Envoy"},
+		{path: "formatters.name", rule: honoured},
+		{path: "formatters.typed_config", rule: other, note: why + "; leno accepts req_without_query", into: []string{"req_without_query"}},
 	}
 }

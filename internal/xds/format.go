@@ -16,9 +16,9 @@ import (
 type formatUse int
 
 const (
-	inHeader   formatUse = iota // a header operation
-	inLog                       // an access log, or a local reply
-	inExtended                  // one that has the formatter req_without_query
+	inHeader formatUse = iota // a header operation
+	inLog                     // an access log
+	inReply                   // the body of a local reply
 )
 
 // commandError is a command operator that Envoy knows and leno does not, there.
@@ -55,8 +55,8 @@ var (
 )
 
 // format reads a text with command operators (Envoy: substitution_formatter.cc, SubstitutionFormatParser). The error is a
-// *commandError or *operandError for what only Envoy takes.
-func format(s string, use formatUse) (mesh.Format, error) {
+// *commandError or *operandError for what only Envoy takes. withoutQuery says that the formatter req_without_query is named.
+func format(s string, use formatUse, withoutQuery bool) (mesh.Format, error) {
 	var out mesh.Format
 	var text strings.Builder
 	for s != "" {
@@ -77,7 +77,7 @@ func format(s string, use formatUse) (mesh.Format, error) {
 		if m == nil {
 			return nil, fmt.Errorf("%q is not a command operator; write %%%% for %%", s)
 		}
-		part, err := command(m, use)
+		part, err := command(m, use, withoutQuery)
 		if err != nil {
 			return nil, err
 		}
@@ -123,11 +123,11 @@ type commandSpec struct {
 
 // command reads one operator; m is what commandOperator found: all of it, name, operand and length. A part without a command is
 // a text that is known already.
-func command(m []string, use formatUse) (mesh.FormatPart, error) {
+func command(m []string, use formatUse, withoutQuery bool) (mesh.FormatPart, error) {
 	spec, ok := commands[m[1]]
 	part := spec.part
 	switch {
-	case !ok || spec.formatter && use != inExtended:
+	case !ok || spec.formatter && !withoutQuery:
 		return part, fmt.Errorf("%s is not a command operator of Envoy", m[0])
 	case spec.operands == noOperand && m[2] != "":
 		return part, fmt.Errorf("%s takes no parameters", m[1])
