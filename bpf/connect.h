@@ -143,13 +143,11 @@ static __always_inline __u32 needs_agent(const struct settings *s, const struct 
 
 /* TCP_USER_TIMEOUT bounds the handshake as connect_timeout does in a proxy (net/ipv4/tcp_timer.c, tcp_write_timeout);
  * a value that the program set itself stays. */
-static __always_inline void bound_handshake(void *ctx, struct conn *c, __u32 timeout_ms)
+static __always_inline void bound_handshake(void *ctx, struct bpf_sock *sk, struct conn *c, __u32 timeout_ms)
 {
-	int own = 0, ms = timeout_ms;
+	int ms = timeout_ms;
 
-	if (!ms || bpf_getsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &own, sizeof(own)))
-		return;
-	if (own)
+	if (!ms || user_timeout(sk))
 		return;
 	if (!bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)))
 		c->user_timeout = ms;
@@ -188,7 +186,7 @@ static __always_inline int to_endpoint(struct bpf_sock_addr *ctx, struct bpf_soc
 		return refuse(COUNT_REFUSED_STORAGE);
 	c->cluster = cluster;
 	c->endpoint = slot->endpoint;
-	bound_handshake(ctx, c, e->head.connect_timeout_ms);
+	bound_handshake(ctx, sk, c, e->head.connect_timeout_ms);
 	f = flow_row(o->listener, cluster, slot->endpoint);
 	if (f)
 		__sync_fetch_and_add(&f->picked, 1);
@@ -229,13 +227,11 @@ static __always_inline int connect_owned(struct bpf_sock_addr *ctx, struct bpf_s
 static __always_inline void forget(void *ctx, struct bpf_sock *sk)
 {
 	struct conn *c = bpf_sk_storage_get(&conns, sk, NULL, 0);
-	int off = 0, now = 0;
+	int off = 0;
 
 	if (!c)
 		return;
-	if (c->user_timeout)
-		bpf_getsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &now, sizeof(now));
-	if (now && (__u32)now == c->user_timeout)
+	if (c->user_timeout && c->user_timeout == user_timeout(sk))
 		bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &off, sizeof(off));
 	bpf_sk_storage_delete(&conns, sk);
 }

@@ -15,15 +15,15 @@ struct scope_search {
 	__u32 found;
 };
 
-/* One step of bpf_loop, from the deepest level up; a plain loop costs the verifier a million instructions. */
+/* One step of bpf_loop, from the socket's own level up; a plain loop costs the verifier a million instructions. */
 static long scope_at(__u32 step, struct scope_search *s)
 {
-	__s32 level = LENO_MAX_LEVEL - step;
+	__s32 level = s->depth - step;
 	struct cgroup *own = s->cgroup, *above = NULL;
 	__u32 *scope;
 	__u64 id;
 
-	if (level < 0 || level > s->depth || !(s->levels & (1u << level)))
+	if (level < 0 || level > LENO_MAX_LEVEL || !(s->levels & (1u << level)))
 		return 0;
 	bpf_core_read(&above, sizeof(above), &own->ancestors[0] + level);
 	id = BPF_CORE_READ(above, kn, id);
@@ -44,10 +44,10 @@ static __always_inline __u32 scope_of(struct bpf_sock *sk, __u32 levels)
 
 	if (!tp)
 		return 0;	/* cannot be: the caller has seen that it is TCP */
-	own = BPF_CORE_READ((struct sock *)tp, sk_cgrp_data.cgroup);
+	own = ((struct sock *)tp)->sk_cgrp_data.cgroup;
 	s.cgroup = own;
-	s.depth = BPF_CORE_READ(own, level);
-	bpf_loop(LENO_MAX_LEVEL + 1, scope_at, &s, 0);
+	s.depth = own->level;
+	bpf_loop(s.depth + 1, scope_at, &s, 0);
 	return s.found;
 }
 

@@ -7,14 +7,13 @@
 
 #include "flow.h"
 
-static __always_inline void handshake_ended(struct bpf_sock_ops *ctx, struct conn *c)
+static __always_inline void handshake_ended(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct conn *c)
 {
-	int off = 0, now = 0;
+	int off = 0;
 
 	if (!c->user_timeout)
 		return;
-	bpf_getsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &now, sizeof(now));
-	if ((__u32)now == c->user_timeout)	/* else the program has set one since */
+	if (user_timeout(sk) == c->user_timeout)	/* else the program has set one since */
 		bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &off, sizeof(off));
 	c->user_timeout = 0;
 }
@@ -34,12 +33,12 @@ static __always_inline void conn_syn(struct bpf_sock_ops *ctx, struct conn *c)
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
-static __always_inline void conn_opened(struct bpf_sock_ops *ctx, struct conn *c)
+static __always_inline void conn_opened(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct conn *c)
 {
 	__u64 now = bpf_ktime_get_ns(), us = (now - c->since_ns) / 1000;
 	struct flow *f = flow_row(c->listener, c->cluster, c->endpoint);
 
-	handshake_ended(ctx, c);
+	handshake_ended(ctx, sk, c);
 	c->phase = CONN_OPEN;
 	c->since_ns = now;
 	if (!f)
@@ -55,7 +54,7 @@ static __always_inline void conn_failed(struct bpf_sock_ops *ctx, struct bpf_soc
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	int err = tp ? BPF_CORE_READ((struct sock *)tp, sk_err) : -1;
 
-	handshake_ended(ctx, c);
+	handshake_ended(ctx, sk, c);
 	c->phase = CONN_CLOSED;
 	active_add(c, -1);
 	if (f)
@@ -91,7 +90,8 @@ int leno_sockops(struct bpf_sock_ops *ctx)
 	struct conn *c;
 
 	/* Everything else that a socket reports is none of ours, and most frequent: decide before any lookup. */
-	if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB && ctx->op != BPF_SOCK_OPS_STATE_CB)
+	if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB &&
+	    !(ctx->op == BPF_SOCK_OPS_STATE_CB && (ctx->args[1] == BPF_TCP_ESTABLISHED || ctx->args[1] == BPF_TCP_CLOSE)))
 		return 1;
 	sk = ctx->sk;
 	if (!sk)
@@ -102,7 +102,7 @@ int leno_sockops(struct bpf_sock_ops *ctx)
 	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
 		conn_syn(ctx, c);
 	else if (c->phase == CONN_SYN && ctx->args[1] == BPF_TCP_ESTABLISHED)
-		conn_opened(ctx, c);
+		conn_opened(ctx, sk, c);
 	else if (c->phase == CONN_SYN && ctx->args[1] == BPF_TCP_CLOSE)
 		conn_failed(ctx, sk, c);
 	else if (c->phase == CONN_OPEN && ctx->args[1] == BPF_TCP_CLOSE)

@@ -42,7 +42,12 @@ struct task_struct {
 	__u64 start_boottime;
 } CO_RE;
 
+struct inet_connection_sock {
+	__u32 icsk_user_timeout;
+} CO_RE;
+
 struct tcp_sock {
+	struct inet_connection_sock inet_conn;
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
 } CO_RE;

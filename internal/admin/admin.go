@@ -37,6 +37,8 @@ type Agent interface {
 	Current() (*mesh.Config, *mesh.Hosts, *table.Tables)
 	// Endpoints are the counters of every host that has carried something.
 	Endpoints() []telemetry.Endpoint
+	// SuccessRates is what outlier detection found of a cluster; nil: it has none.
+	SuccessRates(mesh.ClusterID) *mesh.SuccessRates
 	// Stop ends the agent as Ctrl-C does if detach is set, else as SIGTERM does. It returns at once.
 	Stop(detach bool)
 	// ReopenLogs opens every access log again by its path. It returns at once.

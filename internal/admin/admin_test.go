@@ -51,6 +51,10 @@ func (f *fakeAgent) Endpoints() []telemetry.Endpoint {
 }
 func (f *fakeAgent) ReopenLogs() {}
 
+func (f *fakeAgent) SuccessRates(mesh.ClusterID) *mesh.SuccessRates {
+	return &mesh.SuccessRates{Average: 200.0 / 3, Threshold: -1, LocalAverage: 100, LocalThreshold: 99.5,
+		Hosts: map[netip.AddrPort]mesh.HostRates{netip.MustParseAddrPort("10.0.0.1:80"): {Rate: 200.0 / 3, Local: -1}}}
+}
 func (f *fakeAgent) Stop(detach bool) { f.stopped <- detach }
 
 // start serves on both sockets and returns clients for them.

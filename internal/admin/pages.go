@@ -135,9 +135,9 @@ func (s *Server) clusters(w http.ResponseWriter, r *http.Request) {
 			id := mesh.ClusterID{Scope: sc.Cgroup, Name: c.Name}
 			set := hosts.Set(id)
 			if asJSON {
-				statuses = append(statuses, clusterJSON(c, id, set, counters))
+				statuses = append(statuses, clusterJSON(c, id, set, counters, s.agent.SuccessRates(id)))
 			} else {
-				clusterText(w, c, id, set, counters)
+				clusterText(w, c, id, set, counters, s.agent.SuccessRates(id))
 			}
 		}
 	}
@@ -147,9 +147,10 @@ func (s *Server) clusters(w http.ResponseWriter, r *http.Request) {
 }
 
 func clusterText(w http.ResponseWriter, c *mesh.Cluster, id mesh.ClusterID, set *mesh.HostSet,
-	counters func(mesh.ClusterID, netip.AddrPort) telemetry.Endpoint) {
+	counters func(mesh.ClusterID, netip.AddrPort) telemetry.Endpoint, rates *mesh.SuccessRates) {
 	n := c.Name
 	fmt.Fprintf(w, "%s::observability_name::%s\n", n, c.StatName())
+	outlierText(w, n, rates)
 	for p, name := range [...]string{mesh.PriorityDefault: "default", mesh.PriorityHigh: "high"} {
 		b := c.BreakersOf(mesh.Priority(p))
 		fmt.Fprintf(w, "%s::%s_priority::max_connections::%d\n", n, name, b.MaxConnections)
@@ -162,7 +163,7 @@ func clusterText(w http.ResponseWriter, c *mesh.Cluster, id mesh.ClusterID, set 
 	}
 	fmt.Fprintf(w, "%s::added_via_api::%t\n", n, c.ViaAPI)
 	for _, h := range set.All {
-		e := counters(id, h.Address)
+		e, found := counters(id, h.Address), hostRates(rates, h)
 		p := n + "::" + h.Address.String()
 		for _, row := range []struct {
 			name  string
@@ -172,48 +173,49 @@ func clusterText(w http.ResponseWriter, c *mesh.Cluster, id mesh.ClusterID, set 
 			{"rq_active", e.RqActive}, {"rq_error", e.RqError}, {"rq_success", e.RqSuccess},
 			{"rq_timeout", e.RqTimeout}, {"rq_total", e.RqTotal},
 			{"hostname", h.Hostname}, {"health_flags", healthFlags(h)}, {"weight", h.Weight},
-			{"priority", h.Priority},
+			{"priority", h.Priority}, {"success_rate", found.Rate}, {"local_origin_success_rate", found.Local},
 		} {
 			fmt.Fprintf(w, "%s::%s::%v\n", p, row.name, row.value)
 		}
 	}
 }
 
-func healthFlags(h *mesh.Host) string {
-	return map[mesh.Health]string{mesh.Healthy: "healthy", mesh.Unhealthy: "/failed_eds_health",
-		mesh.Degraded: "/degraded_eds_health", mesh.Draining: "/eds_status_draining"}[h.Health]
-}
-
 func clusterJSON(c *mesh.Cluster, id mesh.ClusterID, set *mesh.HostSet,
-	counters func(mesh.ClusterID, netip.AddrPort) telemetry.Endpoint) map[string]any {
+	counters func(mesh.ClusterID, netip.AddrPort) telemetry.Endpoint, rates *mesh.SuccessRates) map[string]any {
 	hosts := []map[string]any{}
 	for _, h := range set.All {
-		e := counters(id, h.Address)
-		health := map[mesh.Health]string{mesh.Healthy: "HEALTHY", mesh.Unhealthy: "UNHEALTHY",
-			mesh.Degraded: "DEGRADED", mesh.Draining: "DRAINING"}[h.Health]
+		e, found := counters(id, h.Address), hostRates(rates, h)
 		stat := func(name, kind string, v uint64) map[string]any {
 			// Envoy's SimpleMetric: 64-bit numbers are strings in proto JSON.
 			return map[string]any{"name": name, "type": kind, "value": fmt.Sprint(v)}
 		}
-		hosts = append(hosts, map[string]any{
+		host := map[string]any{
 			"address":       jsonAddress(h.Address),
 			"hostname":      h.Hostname,
 			"weight":        h.Weight,
-			"health_status": map[string]any{"eds_health_status": health},
+			"health_status": healthStatus(h),
 			"stats": []map[string]any{
 				stat("cx_connect_fail", "COUNTER", e.CxConnectFail), stat("cx_total", "COUNTER", e.CxTotal),
 				stat("rq_error", "COUNTER", e.RqError), stat("rq_success", "COUNTER", e.RqSuccess),
 				stat("rq_timeout", "COUNTER", e.RqTimeout), stat("rq_total", "COUNTER", e.RqTotal),
 				stat("cx_active", "GAUGE", e.CxActive), stat("rq_active", "GAUGE", e.RqActive),
 			},
-		})
+		}
+		percent(host, "success_rate", found.Rate)
+		percent(host, "local_origin_success_rate", found.Local)
+		hosts = append(hosts, host)
 	}
-	return map[string]any{
+	all := map[string]any{
 		"name":               c.Name,
 		"observability_name": c.StatName(),
 		"added_via_api":      c.ViaAPI,
 		"host_statuses":      hosts,
 	}
+	if rates != nil {
+		percent(all, "success_rate_ejection_threshold", rates.Threshold)
+		percent(all, "local_origin_success_rate_ejection_threshold", rates.LocalThreshold)
+	}
+	return all
 }
 
 func (s *Server) stats(w http.ResponseWriter, r *http.Request) {

@@ -115,7 +115,7 @@ func New(o Options) (*Agent, error) {
 	if a.kernel != nil {
 		counts = a.kernel.Counts()
 	}
-	a.proxy = proxy.New(proxy.Options{Counts: counts, Log: o.Log, DrainTime: o.DrainTime,
+	a.proxy = proxy.New(proxy.Options{Counts: counts, Upstream: a.up, Log: o.Log, DrainTime: o.DrainTime,
 		LogFlushInterval: o.LogFlushInterval, LogFlushSize: o.LogFlushSize})
 	return a, nil
 }
@@ -285,6 +285,9 @@ func (a *Agent) Current() (*mesh.Config, *mesh.Hosts, *table.Tables) {
 	c := a.inForce()
 	return c.config, c.hosts, c.tables
 }
+
+// SuccessRates implements admin.Agent.
+func (a *Agent) SuccessRates(id mesh.ClusterID) *mesh.SuccessRates { return a.up.SuccessRates(id) }
 
 // Endpoints implements admin.Agent.
 func (a *Agent) Endpoints() []telemetry.Endpoint {

@@ -64,11 +64,40 @@ type Host struct {
 	Address  netip.AddrPort // IPv4 is never v4-mapped
 	Hostname string         // the DNS name or endpoint.hostname; may be empty
 	Weight   uint32         // at least 1
-	Health   Health
+	Health   Health         // as configured
+	Flags    Flags          // as found at run time
 	Priority uint32
 	Locality Locality
 	// HashKey stands for the address in hash tables; empty: the address does.
 	HashKey string
+}
+
+// Flags say what was found out about a host at run time (Envoy: Host::HealthFlag).
+type Flags uint32
+
+const (
+	FailedActiveCheck     Flags = 1 << iota // FAILED_ACTIVE_HC
+	FailedOutlierCheck                      // FAILED_OUTLIER_CHECK: outlier detection ejected it
+	DegradedActiveCheck                     // DEGRADED_ACTIVE_HC
+	PendingActiveCheck                      // PENDING_ACTIVE_HC: not checked yet
+	ExcludedByActiveCheck                   // EXCLUDED_VIA_IMMEDIATE_HC_FAIL: it asked to be left out, and fails
+	ActiveCheckTimeout                      // ACTIVE_HC_TIMEOUT: why it failed; it adds nothing to FailedActiveCheck
+)
+
+// State is what balancing makes of a host, never Draining (Envoy: Host::coarseHealth).
+func (h *Host) State() Health {
+	switch {
+	case h.Health == Unhealthy || h.Health == Draining || h.Flags&(FailedActiveCheck|FailedOutlierCheck) != 0:
+		return Unhealthy
+	case h.Health == Degraded || h.Flags&DegradedActiveCheck != 0:
+		return Degraded
+	}
+	return Healthy
+}
+
+// Excluded says that a host does not count as a member in the health of its priority.
+func (h *Host) Excluded() bool {
+	return h.Health == Draining || h.Flags&(PendingActiveCheck|ExcludedByActiveCheck) != 0
 }
 
 // Set returns the members of one cluster; a cluster that Hosts does not know has an empty set that is not ready.

@@ -383,6 +383,10 @@ type Cluster struct {
 	Breakers Breakers
 	// HighBreakers are those of HIGH; nil: DefaultBreakers. Read both by BreakersOf.
 	HighBreakers *Breakers
+	// Outlier ejects hosts that fail; nil: none is. A pointer that stays says that what was learned stays, too.
+	Outlier *OutlierDetection
+	// CloseOnHostFailure ends the TCP connections to a host that fails at run time (close_connections_on_host_health_failure).
+	CloseOnHostFailure bool
 	// PanicThreshold in percent (common_lb_config.healthy_panic_threshold, whole): default 50; 0: never panic.
 	PanicThreshold uint32
 	// Endpoints is the load assignment: inline, or the newest by EDS. nil: not arrived yet (the cluster is warming).

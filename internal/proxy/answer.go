@@ -37,6 +37,7 @@ func (x *exchange) answer(l *leg) (again bool) {
 	case err == nil:
 		x.heard.Store(max(int64(x.elapsed()), 1))
 		x.facts.heard = time.Duration(x.heard.Load())
+		l.pool.host.monitor.Load().Answered(x.outcome(&l.response))
 		if x.afterResponse(&l.response) {
 			return x.discard(l)
 		}
@@ -153,6 +154,9 @@ func (x *exchange) respond(l *leg) {
 	if whole && x.timed() {
 		x.facts.heardLast = x.facts.elapsed()
 	}
+	if whole && upgraded && x.complete.Load() == 0 {
+		l.pool.host.monitor.Load().Failed() // Envoy takes it for a reset when the upstream ends first
+	}
 	x.stopSide()
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
@@ -207,6 +211,9 @@ func (x *exchange) passBody(l *leg) bool {
 				x.facts.brokenBy = protocolError
 			} else {
 				x.facts.brokenBy = terminated
+			}
+			if !errors.Is(err, errCut) {
+				l.pool.host.monitor.Load().Failed()
 			}
 			_ = x.flush() // what came before, as with Envoy
 			return false
@@ -319,7 +326,9 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 		change(&h)
 	}
 	x.countAttempts(&h)
-	x.responseOps(&h)
+	if r := x.match.route; r != nil && r.Forward != nil { // other routes say something only of their own answers
+		x.responseOps(&h)
+	}
 	if status == 400 {
 		c.closing = true // there has been an error of the protocol (Envoy: conn_manager_impl.cc, sendLocalReply)
 	}
@@ -389,6 +398,9 @@ func (x *exchange) countAttempts(h *http1.Header) {
 // failed answers for an upstream that did not; true: another attempt must.
 func (x *exchange) failed(h *host, why failure) (again bool) {
 	h.rqError.Add(1)
+	if why != overflow { // that is the cluster's fault
+		h.monitor.Load().Failed()
+	}
 	if x.afterFailure(why, x.leg.Load() != nil) {
 		return x.backOff(false)
 	}
@@ -401,6 +413,9 @@ func (x *exchange) failed(h *host, why failure) (again bool) {
 	}
 	x.answered(status)
 	x.blame(resetDetails(why, &x.facts.upstream), failureFlags[why])
+	if why != overflow { // the failure came after what the client had sent by then was read
+		x.takeBuffered()
+	}
 	x.reply(status, "upstream connect error or disconnect/reset before headers. "+text+string(why), func(h *http1.Header) {
 		if why == overflow {
 			h.Set("x-envoy-overloaded", "true")
@@ -409,11 +424,26 @@ func (x *exchange) failed(h *host, why failure) (again bool) {
 	return false
 }
 
+// takeBuffered throws away what has come of the body, so that a request of which all has come is complete.
+func (x *exchange) takeBuffered() {
+	x.stopSide()
+	for !x.c.body.Done() {
+		_, last, err := x.c.body.Next(false)
+		if err != nil {
+			return
+		}
+		if last {
+			x.finished()
+		}
+	}
+}
+
 // cutShort ends an attempt that was cut; true: another follows.
 func (x *exchange) cutShort() (again bool) {
 	if c := x.cause.Load(); c == tryOverdue || c == tryIdleOverdue {
 		x.chargeTry()
 		x.retry.late = true
+		x.leg.Load().pool.host.monitor.Load().TimedOut()
 		if x.afterFailure(localReset, true) {
 			x.leg.Load().pool.host.rqError.Add(1)
 			return x.backOff(false)
@@ -478,6 +508,7 @@ func (x *exchange) charge() {
 	case tryIdleOverdue:
 		if x.headed {
 			x.chargeTry()
+			x.leg.Load().pool.host.monitor.Load().TimedOut()
 			return
 		}
 		fallthrough
@@ -493,6 +524,9 @@ func (x *exchange) charge() {
 		}
 		if l := x.leg.Load(); l != nil {
 			l.pool.host.rqTimeout.Add(1)
+			if x.cause.Load() == answerOverdue && !x.headed {
+				l.pool.host.monitor.Load().TimedOut()
+			}
 		}
 	}
 }

@@ -5,7 +5,6 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -68,6 +67,7 @@ func answerEach(b *testing.B, text string) netip.AddrPort {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { l.Close() })
+	answer := []byte(text)
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -81,7 +81,7 @@ func answerEach(b *testing.B, text string) netip.AddrPort {
 					if _, err := c.Read(buf); err != nil {
 						return
 					}
-					io.WriteString(c, text)
+					c.Write(answer)
 				}
 			}()
 		}

@@ -17,6 +17,7 @@ import (
 type cluster struct {
 	id     mesh.ClusterID
 	counts upstream.Counts
+	up     *upstream.Upstream // nil: nobody wants to know what came of requests
 	stats  *clusterStats
 	view   atomic.Pointer[view]
 
@@ -42,21 +43,67 @@ type host struct {
 	cxActive, rqActive                                                     gauge
 	pools                                                                  [mesh.Priorities]pool
 	healthySince                                                           time.Time // of slow start; zero: not yet
+	monitor                                                                atomic.Pointer[upstream.Monitor]
+	carried                                                                carried
 }
 
 // cluster returns the running cluster, old or new, with what is configured now.
 func (p *Proxy) cluster(c *cluster, id mesh.ClusterID, config *mesh.Cluster, set *mesh.HostSet) *cluster {
 	if c == nil {
-		c = &cluster{id: id, counts: p.o.Counts, stats: p.stats.cluster(config.StatName()), hosts: map[netip.AddrPort]*host{}}
+		c = &cluster{id: id, counts: p.o.Counts, up: p.o.Upstream, stats: p.stats.cluster(config.StatName()), hosts: map[netip.AddrPort]*host{}}
 		for i := range c.flights {
 			c.flights[i].cluster, c.flights[i].priority = c, mesh.Priority(i)
 		}
 	} else if v := c.view.Load(); v.config == config && v.set == set {
 		return c
 	}
-	c.view.Store(&view{config, set, c.newBalancer(config, set)})
+	old := c.view.Swap(&view{config, set, c.newBalancer(config, set)})
 	c.keepOnly(set)
+	c.watch()
+	if old != nil {
+		c.leave(old.set, set, config.CloseOnHostFailure)
+	}
 	return c
+}
+
+// watch finds out who wants to know of the hosts that there are already; host does so for new ones.
+func (c *cluster) watch() {
+	for _, h := range c.snapshot() {
+		h.monitor.Store(c.monitorOf(h))
+	}
+}
+
+func (c *cluster) monitorOf(h *host) *upstream.Monitor {
+	if c.up == nil {
+		return nil
+	}
+	return c.up.Monitor(c.id, h.address)
+}
+
+// leave ends the HTTP connections to hosts that have failed just now, each after its request. TCP connections only end if that is
+// wanted (Envoy: cluster_manager_impl.cc, onHostHealthFailure).
+func (c *cluster) leave(old, now *mesh.HostSet, endTCP bool) {
+	const failed = mesh.FailedActiveCheck | mesh.FailedOutlierCheck
+	before := make(map[netip.AddrPort]mesh.Flags, len(old.All))
+	for _, h := range old.All {
+		before[h.Address] = h.Flags
+	}
+	for _, h := range now.All {
+		if h.Flags&failed&^before[h.Address] == 0 {
+			continue
+		}
+		c.mu.Lock()
+		running := c.hosts[h.Address]
+		c.mu.Unlock()
+		if running != nil {
+			for i := range running.pools {
+				running.pools[i].renew()
+			}
+			if endTCP {
+				running.carried.end()
+			}
+		}
+	}
 }
 
 // host returns the running state of one endpoint.
@@ -69,6 +116,7 @@ func (c *cluster) host(a netip.AddrPort) *host {
 		for i := range h.pools {
 			h.pools[i].cluster, h.pools[i].host, h.pools[i].flight = c, h, &c.flights[i]
 		}
+		h.monitor.Store(c.monitorOf(h))
 		c.hosts[a] = h
 	}
 	return h

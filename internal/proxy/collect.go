@@ -54,6 +54,13 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 	}
 	p.stats.extra.collect(emit)
 	p.collectLogs(emit)
+	if p.o.Upstream != nil {
+		for name, ejections := range p.o.Upstream.Ejections() {
+			e := scope{emit, "cluster", "envoy.cluster_name", name}
+			e.value64("outlier_detection.ejections_active", ejections.Active())
+			ejections.Counters(func(leaf string, v uint64) { e.counter64("outlier_detection."+leaf, v) })
+		}
+	}
 	p.collectMembers(emit)
 }
 
@@ -183,14 +190,18 @@ func (p *Proxy) collectMembers(emit func(telemetry.Sample)) {
 	for _, c := range p.state.Load().clusters {
 		v := c.view.Load()
 		e := scope{emit, "cluster", "envoy.cluster_name", v.config.StatName()}
-		var by [mesh.Draining + 1]uint64
+		var by [mesh.Degraded + 1]uint64
+		excluded := uint64(0)
 		for _, h := range v.set.All {
-			by[h.Health]++
+			by[h.State()]++
+			if h.Excluded() {
+				excluded++
+			}
 		}
 		e.value64("membership_total", uint64(len(v.set.All)))
 		e.value64("membership_healthy", by[mesh.Healthy])
 		e.value64("membership_degraded", by[mesh.Degraded])
-		e.value64("membership_excluded", by[mesh.Draining])
+		e.value64("membership_excluded", excluded)
 		for i := range c.flights {
 			c.flights[i].collect(e)
 		}

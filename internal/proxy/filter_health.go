@@ -62,7 +62,7 @@ func (x *exchange) healthy(m mesh.MinHealthy) (ok bool, details string) {
 	}
 	well := 0
 	for _, h := range all {
-		if h.Health == mesh.Healthy || h.Health == mesh.Degraded {
+		if h.State() != mesh.Unhealthy {
 			well++
 		}
 	}

@@ -47,6 +47,20 @@ func parseGRPCTimeout(s string) time.Duration {
 	return (d + time.Millisecond - 1).Truncate(time.Millisecond)
 }
 
+// formatGRPCTimeout writes grpc-timeout with at most eight digits (Envoy: grpc/common.cc, toGrpcTimeout).
+func formatGRPCTimeout(d time.Duration) string {
+	const most = 99_999_999
+	for _, u := range []struct {
+		of   time.Duration
+		name string
+	}{{time.Millisecond, "m"}, {time.Second, "S"}, {time.Minute, "M"}} {
+		if n := int64(d / u.of); n <= most {
+			return strconv.FormatInt(n, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(min(int64(d/time.Hour), most), 10) + "H"
+}
+
 // grpcReply turns a reply of our own into what a gRPC client understands: a head alone that says how the call ended
 // (Envoy: http/utility.cc, prepareLocalReply).
 func grpcReply(status int, body string, h *http1.Header) {
@@ -75,6 +89,25 @@ func grpcStatus(status int) int {
 	}
 	return 2 // unknown
 }
+
+// outcome is the status that outlier detection is told of: of a gRPC call that ended with its head, what stands for its code.
+func (x *exchange) outcome(r *http1.Response) int {
+	code := ""
+	if x.grpc {
+		code = r.Header.Value("grpc-status")
+	}
+	if code == "" {
+		return r.Status
+	}
+	n, err := strconv.ParseUint(code, 10, 64)
+	if err != nil || n >= uint64(len(grpcAsHTTP)) {
+		return 500
+	}
+	return grpcAsHTTP[n]
+}
+
+// grpcAsHTTP are gRPC's codes as HTTP statuses (google/rpc/code.proto).
+var grpcAsHTTP = [...]int{200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401}
 
 // grpcMessage escapes a message as gRPC does (PROTOCOL-HTTP2.md, Status-Message).
 func grpcMessage(s string) string {

@@ -20,7 +20,7 @@ type httpConn struct {
 	p      *Proxy
 	v      *chain
 	config *mesh.HTTPConnectionManager
-	conn   *net.TCPConn
+	conn   *wire
 	// peer is who has connected; from and to are the connection's ends, as listener filters say.
 	peer     netip.Addr
 	from, to netip.AddrPort
@@ -50,11 +50,11 @@ var (
 )
 
 func (p *Proxy) serveHTTP(v *chain, conn *net.TCPConn, a *arrival) {
-	c := &httpConn{p: p, v: v, config: v.config.HTTP, conn: conn, peer: a.direct.Addr(), from: a.remote, to: a.local,
+	c := &httpConn{p: p, v: v, config: v.config.HTTP, conn: newWire(conn), peer: a.direct.Addr(), from: a.remote, to: a.local,
 		facts: connectionFacts{connectionIDs.Add(1), v.config.Name, a, addressOf(conn.LocalAddr())}}
 	c.in = http1.NewReader(c)
 	c.read.set, c.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
-	c.out.init(conn, func(n int64) { v.http.cxTx.Add(uint64(n)) })
+	c.out.init(c.conn, func(n int64) { v.http.cxTx.Add(uint64(n)) })
 	c.x.c = c
 	c.out.expired, c.legExpired = c.x.writeExpired, c.x.legExpired
 	v.add(c)
@@ -117,6 +117,7 @@ func (c *httpConn) one() bool {
 		}
 		c.closing = true
 		c.x.blame(cmp.Or(e.Details, "http1.codec_error"))
+		c.req = http1.Request{} // nothing of it counts, nor of the one before
 		c.x.reply(e.Status, http1.Reason(e.Status), nil)
 		c.x.facts.flags.add(flagProtocolError) // only now: formats of the reply do not see it
 		c.x.log()
@@ -125,6 +126,7 @@ func (c *httpConn) one() bool {
 	case errors.Is(err, errHead):
 		stats.rqTotal.Add(1)
 		c.closing = true
+		c.req = http1.Request{}
 		c.x.timedOut()
 		c.x.log()
 		c.linger()

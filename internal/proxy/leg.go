@@ -3,6 +3,8 @@
 package proxy
 
 import (
+	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"syscall"
@@ -18,8 +20,7 @@ import (
 // happen in two goroutines.
 type leg struct {
 	pool   *pool
-	conn   *net.TCPConn
-	raw    syscall.RawConn
+	conn   *wire
 	words  *gauge
 	opened time.Time
 	dialed time.Time
@@ -34,6 +35,7 @@ type leg struct {
 	body     http1.Body
 
 	served    uint32
+	age       int // of the pool when it was opened
 	idleSince time.Time
 
 	look   func(fd uintptr) // peek, bound once
@@ -42,22 +44,24 @@ type leg struct {
 }
 
 func newLeg(p *pool, conn *net.TCPConn, words *gauge, dialed time.Time) *leg {
-	l := &leg{pool: p, conn: conn, words: words, opened: time.Now(), dialed: dialed, local: addressOf(conn.LocalAddr()), id: legIDs.Add(1)}
+	l := &leg{pool: p, conn: newWire(conn), words: words, opened: time.Now(), dialed: dialed, local: addressOf(conn.LocalAddr()), id: legIDs.Add(1)}
 	l.in = http1.NewReader(l)
 	l.read.set, l.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
-	l.out.init(conn, l.sent)
+	l.out.init(l.conn, l.sent)
 	// If the agent dies, the server must not take the end of a request for its end.
 	_ = conn.SetLinger(0)
-	l.raw, _ = conn.SyscallConn() // fails only without a connection
 	l.look = l.peek
 	return l
 }
 
-// Read implements io.Reader and counts.
+// Read implements io.Reader and counts. A reset ends what the server says as a close does (Envoy: codec_client.cc, onEvent).
 func (l *leg) Read(b []byte) (int, error) {
 	n, err := l.conn.Read(b)
 	l.pool.host.rx.Add(uint64(n))
 	l.pool.cluster.stats.cxRx.Add(uint64(n))
+	if err != nil && errors.Is(err, unix.ECONNRESET) {
+		err = io.EOF
+	}
 	return n, err
 }
 
@@ -68,7 +72,7 @@ func (l *leg) sent(n int64) {
 
 // alive says that the server has neither closed an idle leg nor sent something unasked.
 func (l *leg) alive() bool {
-	if len(l.in.Buffered()) > 0 || l.raw.Control(l.look) != nil {
+	if len(l.in.Buffered()) > 0 || l.conn.raw.Control(l.look) != nil {
 		return false
 	}
 	return l.looked == unix.EAGAIN
@@ -77,7 +81,7 @@ func (l *leg) alive() bool {
 // peek asks the socket for a byte without taking it or waiting for it.
 func (l *leg) peek(fd uintptr) {
 	// unix.Recvfrom allocates an address each time.
-	_, _, l.looked = unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&l.peeked)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	_, _, l.looked = unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&l.peeked)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
 }
 
 // close ends the connection in order.

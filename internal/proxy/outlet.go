@@ -17,7 +17,7 @@ const (
 
 // outlet collects heads and content that leave on one connection, and frames them.
 type outlet struct {
-	conn    *net.TCPConn
+	conn    *wire
 	sent    func(n int64)
 	buf     []byte
 	framing http1.Framing
@@ -25,7 +25,7 @@ type outlet struct {
 	expired func() bool
 }
 
-func (o *outlet) init(conn *net.TCPConn, sent func(int64)) { o.conn, o.sent = conn, sent }
+func (o *outlet) init(conn *wire, sent func(int64)) { o.conn, o.sent = conn, sent }
 
 // piece adds content; last ends it. The last one only goes into the buffer, for flush: by then the leg that it came from
 // can be serving somebody else.
@@ -82,7 +82,7 @@ func (o *outlet) write(p []byte) error {
 			n = int64(k)
 		} else {
 			both := net.Buffers{b, p}
-			n, err = both.WriteTo(o.conn)
+			n, err = both.WriteTo(o.conn.TCPConn)
 		}
 		o.sent(n)
 		k := min(n, int64(len(b)))

@@ -38,6 +38,7 @@ type pool struct {
 	connecting int
 	line       []*waiter
 	closed     bool // the host has left: nothing is kept
+	age        int  // legs of another one are not kept
 }
 
 // waiter is a request in line.
@@ -150,6 +151,9 @@ func (p *pool) connect(words *gauge) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.connecting--
+	if l != nil {
+		l.age = p.age
+	}
 	if fail != noFailure {
 		p.open--
 		for _, w := range p.line {
@@ -185,6 +189,11 @@ func (p *pool) hand(l *leg) {
 // release takes back a leg that can serve again.
 func (p *pool) release(l *leg) {
 	p.mu.Lock()
+	if l.age != p.age {
+		p.mu.Unlock()
+		p.drop(l)
+		return
+	}
 	defer p.mu.Unlock()
 	p.hand(l)
 }
@@ -234,6 +243,18 @@ func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	for _, l := range p.idle {
+		p.open--
+		l.close()
+	}
+	p.idle = nil
+}
+
+// renew ends the legs that there are: those in use when they are given back.
+func (p *pool) renew() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.age++
 	for _, l := range p.idle {
 		p.open--
 		l.close()

@@ -25,7 +25,9 @@ import (
 // Options of the tier. Counts and Log are required.
 type Options struct {
 	Counts upstream.Counts
-	Log    *slog.Logger
+	// Upstream is told what came of requests and connections; nil: nobody is.
+	Upstream *upstream.Upstream
+	Log      *slog.Logger
 	// DrainTime bounds how long connections of listeners that went or changed, or of a stopping agent, may go on; 0: not at all.
 	DrainTime time.Duration
 	// LogFlushInterval and LogFlushSize are how long and how much of an access log may stay in memory; 0: 10 s and 64 KiB.

@@ -334,10 +334,13 @@ func TestServerThatClosesIdleConnections(t *testing.T) {
 	c.send(get)
 	c.want(200, "hello")
 	for _, h := range r.p.state.Load().clusters[mesh.ClusterID{Scope: "/", Name: "blue"}].snapshot() {
-		if len(h.pools[mesh.PriorityDefault].idle) != 1 {
-			t.Fatalf("%d idle legs", len(h.pools[mesh.PriorityDefault].idle))
+		p := &h.pools[mesh.PriorityDefault]
+		p.mu.Lock()
+		if len(p.idle) != 1 {
+			t.Fatalf("%d idle legs", len(p.idle))
 		}
-		h.pools[mesh.PriorityDefault].idle[0].conn.CloseRead() // as if the server had closed
+		p.idle[0].conn.CloseRead() // as if the server had closed
+		p.mu.Unlock()
 	}
 	c.send(get)
 	c.want(200, "hello")

@@ -40,7 +40,7 @@ type rig struct {
 func newRig(t *testing.T, drain time.Duration) *rig {
 	t.Helper()
 	r := &rig{T: t, done: make(chan struct{}), up: upstream.New(upstream.Options{Log: slog.New(slog.DiscardHandler)})}
-	r.p = New(Options{Counts: upstream.NewCounts(), Log: slog.New(slog.DiscardHandler), DrainTime: drain})
+	r.p = New(Options{Counts: upstream.NewCounts(), Upstream: r.up, Log: slog.New(slog.DiscardHandler), DrainTime: drain})
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
 	go func() {

@@ -39,7 +39,7 @@ func (x *exchange) serve() {
 		if x.blame("path_normalization_failed"); !r.Header.Has("host") {
 			x.blame("missing_host_header")
 		}
-		x.reply(400, "", nil)
+		x.refuse(400, nil)
 		return
 	}
 	if c.body.Done() {
@@ -61,13 +61,22 @@ func (x *exchange) serve() {
 	x.route()
 }
 
+// refuse answers a request that is not looked at any further. Its route says what it always says, but Envoy finds routes only
+// for requests with x-forwarded-proto, which is set later if the client has not (config_impl.cc, getRouteFromEntries).
+func (x *exchange) refuse(status int, change func(*http1.Header)) {
+	if x.c.req.Header.Value("x-forwarded-proto") != "" {
+		x.findRoute()
+	}
+	x.reply(status, "", change)
+}
+
 // normalize makes path and host canonical; false: the request was answered.
 func (x *exchange) normalize() bool {
 	c, r := x.c, &x.c.req
 	if r.Method != "CONNECT" {
 		if r.Path == "" || r.Path[0] != '/' {
 			x.blame("absolute_path_rejected")
-			x.reply(404, "", nil)
+			x.refuse(404, nil)
 			return false
 		}
 		path, then := normalizePath(&c.config.Paths, r.Path)
@@ -76,12 +85,16 @@ func (x *exchange) normalize() bool {
 			c.v.http.rqBadPath.Add(1)
 			c.closing = true
 			x.blame("path_normalization_failed")
-			x.reply(400, "", nil)
+			x.refuse(400, nil)
 			return false
 		case redirectPathTo:
 			c.v.http.rqNewPath.Add(1)
 			x.blame("path_normalization_failed")
-			x.reply(307, "", func(h *http1.Header) { h.Set("location", path) })
+			if x.grpc { // such a client follows no redirect
+				x.refuse(400, nil)
+				return false
+			}
+			x.refuse(307, func(h *http1.Header) { h.Set("location", path) })
 			return false
 		}
 	}
@@ -118,6 +131,9 @@ func (x *exchange) findRoute() {
 		}
 		if d := r.Forward.MaxStreamDuration; d != nil {
 			x.duration = *d
+			if x.grpc && *d > 0 { // Envoy: conn_manager_impl.cc, refreshDurationTimeout
+				x.c.req.Header.Set("grpc-timeout", formatGRPCTimeout(*d))
+			}
 		}
 	}
 }
@@ -148,16 +164,16 @@ func (x *exchange) route() {
 // redirect answers with a status and, where the status asks for it, a location: also a direct response of 201 or 3xx has one
 // (Envoy: router.cc, decodeHeaders).
 func (x *exchange) redirect(status int, body string, to *mesh.Redirect) {
-	r := &x.c.req
-	location := redirectTo(to, &x.match.route.Match, r)
-	if to.PrefixPath != "" || to.RegexRewrite != nil { // as Envoy, for whoever looks at the request from here on
-		r.Header.Set("x-envoy-original-path", r.Path)
-		r.Path = redirectPath(to, &x.match.route.Match, r.Path)
+	if path := redirectedPath(to, &x.match.route.Match, x.c.req.Path); path != "" {
+		x.c.req.Header.Set("x-envoy-original-path", x.c.req.Path)
+		x.c.req.Path = path
 	}
+	location := redirectTo(to, &x.c.req)
 	x.reply(status, body, func(h *http1.Header) {
 		if status == 201 || status/100 == 3 {
 			h.Set("location", location)
 		}
+		x.responseOps(h)
 	})
 }
 
@@ -244,7 +260,7 @@ func (x *exchange) announce() {
 	if expected > 0 {
 		h.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(expected.Milliseconds(), 10))
 		if x.grpc && x.match.route.Forward.MaxGRPCTimeout != nil {
-			h.Set("grpc-timeout", strconv.FormatInt(expected.Milliseconds(), 10)+"m")
+			h.Set("grpc-timeout", formatGRPCTimeout(expected))
 		}
 	}
 }
@@ -264,6 +280,7 @@ func (x *exchange) attempt(h *host) (again bool) {
 		return x.failed(h, fail)
 	}
 	x.facts.connected(l)
+	h.monitor.Load().Connected()
 	h.active.Add(1)
 	h.rqActive.Add(1)
 	h.rqTotal.Add(1)

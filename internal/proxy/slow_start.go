@@ -26,7 +26,7 @@ func (c *cluster) slowStart(config *mesh.Cluster, set *mesh.HostSet) *slowStart 
 	s := &slowStart{config: config.SlowStart, since: make(map[netip.AddrPort]time.Time, len(set.All))}
 	young := false
 	for _, h := range set.All {
-		if h.Health != mesh.Healthy {
+		if h.State() != mesh.Healthy {
 			continue
 		}
 		since := c.host(h.Address).firstHealthy(now)

@@ -184,9 +184,11 @@ func (s scope) sample(leaf string, kind telemetry.Kind) telemetry.Sample {
 		Labels: []telemetry.Label{{Key: s.tag, Value: s.value}}, Kind: kind}
 }
 
-func (s scope) counter(leaf string, c *counter) {
+func (s scope) counter(leaf string, c *counter) { s.counter64(leaf, c.Load()) }
+
+func (s scope) counter64(leaf string, v uint64) {
 	m := s.sample(leaf, telemetry.Counter)
-	m.Value = c.Load()
+	m.Value = v
 	s.emit(m)
 }
 

@@ -45,6 +45,11 @@ func (c *tcpConn) cut() {
 func (c *tcpConn) outlived() {
 	c.v.tcp.maxDuration.Add(1)
 	c.tooOld.Store(true)
+	c.end()
+}
+
+// end ends the connection in order.
+func (c *tcpConn) end() {
 	_ = c.client.SetLinger(-1) // an orderly end; errors mean that it has ended already
 	if u := c.upstream.Load(); u != nil {
 		_ = u.SetLinger(-1)
@@ -92,7 +97,9 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 	h.active.Add(1)
 	h.rqTotal.Add(1)
 	h.rqActive.Add(1)
+	h.carried.add(c)
 	defer func() {
+		h.carried.remove(c)
 		up.Close()
 		cl.closed(h, words, opened)
 		h.active.Add(-1)
@@ -135,10 +142,16 @@ func (c *cluster) connectTCP(attempts uint32, want selection, f *facts) (*host, 
 		f.attempts++
 		f.upstream = upstreamFacts{host: h, name: target.Hostname, dialed: time.Now()}
 		conn, fail, transport := c.dial(h, words)
-		if fail == noFailure {
+		switch fail {
+		case noFailure:
 			f.upstream.open, f.upstream.id = time.Now(), legIDs.Add(1)
 			f.upstream.local, f.upstream.remote = addressOf(conn.LocalAddr()), h.address
+			h.monitor.Load().ConnectedOnly()
 			return h, conn, words
+		case connectTimeout:
+			h.monitor.Load().TimedOut()
+		default:
+			h.monitor.Load().Failed()
 		}
 		f.upstream.failure = transport
 		f.flags.add(flagConnectFailure)

@@ -114,6 +114,10 @@ func TestTiers(t *testing.T) {
 			l.Chains = append(l.Chains, &mesh.FilterChain{Match: mesh.ChainMatch{
 				Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, HTTP: &mesh.HTTPConnectionManager{}})
 		}, TierProxy, "http_connection_manager"},
+		{"outlier detection", func(_ *mesh.Listener, c *mesh.Cluster, _ *mesh.HostSet) { c.Outlier = &mesh.OutlierDetection{} }, TierProxy, "outlier_detection"},
+		{"outlier detection, all are out", func(_ *mesh.Listener, c *mesh.Cluster, h *mesh.HostSet) {
+			c.Outlier, h.Usable = &mesh.OutlierDetection{}, nil
+		}, TierProxy, "outlier_detection"},
 		{"other family", func(_ *mesh.Listener, _ *mesh.Cluster, h *mesh.HostSet) {
 			for i := range h.All {
 				h.All[i].Address = netip.AddrPortFrom(netip.MustParseAddr("fd00::1"), uint16(i+1))

@@ -87,6 +87,9 @@ func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
 }
 
 func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet) string {
+	if m.Outlier != nil {
+		return fmt.Sprintf("cluster %s: outlier_detection: what comes of connections is judged in the agent", m.Name)
+	}
 	usable := set.Usable
 	if len(usable) == 0 {
 		return "" // nothing to balance: refused in any tier

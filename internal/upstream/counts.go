@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package upstream knows where the endpoints of clusters are just now: it
-// resolves names, applies configured health and publishes immutable
-// mesh.Hosts. It does not choose among them (each tier balances for itself)
+// resolves names, applies configured health, ejects hosts that fail and
+// publishes immutable mesh.Hosts. It does not choose among them (each tier balances for itself)
 // and does not carry traffic.
 package upstream
 

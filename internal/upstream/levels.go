@@ -35,15 +35,23 @@ func judge(set *mesh.HostSet, c *mesh.Cluster, own *mesh.Locality) {
 func with(hosts []*mesh.Host, health mesh.Health) []*mesh.Host {
 	var some []*mesh.Host
 	for _, h := range hosts {
-		if h.Health == health {
+		if h.State() == health {
 			some = append(some, h)
 		}
 	}
 	return some
 }
 
-// counted is how many hosts count in a level's health: those that drain have as good as left.
-func counted(hosts []*mesh.Host) int { return len(hosts) - len(with(hosts, mesh.Draining)) }
+// counted are the hosts that count in a level's health: those that drain have as good as left.
+func counted(hosts []*mesh.Host) []*mesh.Host {
+	var some []*mesh.Host
+	for _, h := range hosts {
+		if !h.Excluded() {
+			some = append(some, h)
+		}
+	}
+	return some
+}
 
 // localities groups the hosts of a level.
 func localities(l *mesh.Level, priority uint32, e *mesh.Endpoints, own *mesh.Locality) {
@@ -75,7 +83,7 @@ func localities(l *mesh.Level, priority uint32, e *mesh.Endpoints, own *mesh.Loc
 	for i := range l.Localities {
 		g := &l.Localities[i]
 		g.Healthy, g.Degraded = with(g.All, mesh.Healthy), with(g.All, mesh.Degraded)
-		if n := counted(g.All); n > 0 {
+		if n := len(counted(g.All)); n > 0 {
 			part := func(some []*mesh.Host) float64 {
 				share := float64(len(some)) / float64(n)
 				return float64(g.Weight) * min(1, float64(e.Overprovisioning)/100*share)
@@ -115,7 +123,7 @@ func spread(levels []mesh.Level, e *mesh.Endpoints, threshold uint32) {
 
 // available is how much of all requests a level could bear, in percent.
 func available(l *mesh.Level, e *mesh.Endpoints) (healthy, degraded uint32) {
-	if counted(l.All) == 0 {
+	if len(counted(l.All)) == 0 {
 		return 0, 0
 	}
 	weight := func(hosts []*mesh.Host) (sum uint64) {
@@ -128,7 +136,7 @@ func available(l *mesh.Level, e *mesh.Endpoints) (healthy, degraded uint32) {
 		}
 		return sum
 	}
-	total := weight(l.All) - weight(with(l.All, mesh.Draining))
+	total := weight(counted(l.All))
 	part := func(hosts []*mesh.Host) uint32 {
 		return uint32(min(100, uint64(e.Overprovisioning)*weight(hosts)/total))
 	}
@@ -163,7 +171,7 @@ func round(levels []mesh.Level, healthy, degraded []uint32, left uint32) {
 
 func inPanic(l *mesh.Level, threshold uint32) bool {
 	fit := 0.0
-	if n := counted(l.All); n > 0 {
+	if n := len(counted(l.All)); n > 0 {
 		fit = 100*float64(len(l.Healthy))/float64(n) + 100*float64(len(l.Degraded))/float64(n)
 	}
 	return fit < float64(threshold)

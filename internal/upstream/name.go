@@ -69,6 +69,7 @@ func (u *Upstream) reconcile(ctx context.Context, running *sync.WaitGroup) {
 			delete(u.names, k)
 		}
 	}
+	u.reconcileDetectors(ctx, running)
 	for k, resolvers := range want {
 		if u.names[k] != nil {
 			continue
@@ -143,7 +144,7 @@ func (u *Upstream) answer(k nameKey, n *name, addrs []netip.Addr) {
 		return
 	}
 	n.addrs, n.answered = addrs, true
-	if u.rebuild(map[nameKey]bool{k: true}) {
+	if u.rebuild(using(k)) {
 		signal(u.changed)
 	}
 }
@@ -156,7 +157,7 @@ func (u *Upstream) failed(k nameKey, n *name) {
 		return
 	}
 	n.answered = true
-	if u.rebuild(map[nameKey]bool{k: true}) {
+	if u.rebuild(using(k)) {
 		signal(u.changed)
 	}
 }

@@ -32,6 +32,10 @@ type Upstream struct {
 	hosts *mesh.Hosts
 	built map[mesh.ClusterID]built
 	names map[nameKey]*name // what is resolved now
+	marks map[hostKey]mesh.Flags
+
+	detectors map[mesh.ClusterID]*detector
+	ejections map[string]*Ejections // by Cluster.StatName
 }
 
 // built remembers what a set was made from.
@@ -49,7 +53,8 @@ func New(o Options) *Upstream {
 		o.HostsFile = "/etc/hosts"
 	}
 	return &Upstream{o: o, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), cfg: &mesh.Config{},
-		hosts: &mesh.Hosts{}, built: map[mesh.ClusterID]built{}, names: map[nameKey]*name{}}
+		hosts: &mesh.Hosts{}, built: map[mesh.ClusterID]built{}, names: map[nameKey]*name{}, marks: map[hostKey]mesh.Flags{},
+		detectors: map[mesh.ClusterID]*detector{}, ejections: map[string]*Ejections{}}
 }
 
 // Set says which clusters are wanted. What needs no resolving is visible in Hosts when Set returns.
@@ -70,10 +75,10 @@ func (u *Upstream) Hosts() *mesh.Hosts {
 	return u.hosts
 }
 
-// Changed is signalled when resolving changed Hosts. One reader.
+// Changed is signalled when something else than Set changed Hosts. One reader.
 func (u *Upstream) Changed() <-chan struct{} { return u.changed }
 
-// Run resolves names until ctx ends.
+// Run resolves names and brings ejected hosts back until ctx ends.
 func (u *Upstream) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -95,9 +100,10 @@ func signal(c chan struct{}) {
 	}
 }
 
-// rebuild publishes new Hosts; sets whose cluster and addresses did not change keep their pointers. dirty, if not nil,
-// are the names whose answers changed. Called with mu held; reports whether anything changed.
-func (u *Upstream) rebuild(dirty map[nameKey]bool) bool {
+// rebuild publishes new Hosts; sets whose cluster and addresses did not change keep their pointers. dirty says of the clusters that
+// are as before whether to look again; nil: of none. Called with mu held; reports whether anything changed.
+func (u *Upstream) rebuild(dirty func(mesh.ClusterID, *mesh.Cluster) bool) bool {
+	u.endDetectors()
 	sets := map[mesh.ClusterID]*mesh.HostSet{}
 	next := map[mesh.ClusterID]built{}
 	changed := len(u.hosts.Sets) == 0
@@ -106,8 +112,8 @@ func (u *Upstream) rebuild(dirty map[nameKey]bool) bool {
 			id := mesh.ClusterID{Scope: sc.Cgroup, Name: c.Name}
 			old, ok := u.built[id]
 			set := old.set
-			if !ok || old.cluster != c || usesAny(c, dirty) {
-				set = u.members(c, sc.Node.Locality)
+			if !ok || old.cluster != c || dirty != nil && dirty(id, c) {
+				set = u.members(id, c, sc.Node.Locality)
 				if ok && sameSet(old.set, set) {
 					set = old.set
 				} else {
@@ -120,23 +126,21 @@ func (u *Upstream) rebuild(dirty map[nameKey]bool) bool {
 	}
 	changed = changed || len(sets) != len(u.hosts.Sets)
 	u.built = next
+	u.watchMembers()
+	u.forget()
 	if changed {
 		u.hosts = &mesh.Hosts{Sets: sets}
 	}
 	return changed
 }
 
-func usesAny(c *mesh.Cluster, dirty map[nameKey]bool) bool {
-	for _, k := range namesOf(c) {
-		if dirty[k] {
-			return true
-		}
-	}
-	return false
+// using is for rebuild: the clusters that stand on a name.
+func using(k nameKey) func(mesh.ClusterID, *mesh.Cluster) bool {
+	return func(_ mesh.ClusterID, c *mesh.Cluster) bool { return slices.Contains(namesOf(c), k) }
 }
 
 // members makes the set of one cluster from its load assignment and what its names stand for; own is where we run.
-func (u *Upstream) members(c *mesh.Cluster, own *mesh.Locality) *mesh.HostSet {
+func (u *Upstream) members(id mesh.ClusterID, c *mesh.Cluster, own *mesh.Locality) *mesh.HostSet {
 	set := &mesh.HostSet{Ready: true}
 	if c.Tombstone != "" {
 		return set
@@ -156,7 +160,7 @@ func (u *Upstream) members(c *mesh.Cluster, own *mesh.Locality) *mesh.HostSet {
 			hostname = e.Host
 		}
 		set.All = append(set.All, &mesh.Host{Address: a, Hostname: hostname, Weight: max(e.Weight, 1), Health: e.Health,
-			Priority: e.Priority, Locality: e.Locality, HashKey: e.HashKey})
+			Flags: u.marks[markKey(id, c, a)], Priority: e.Priority, Locality: e.Locality, HashKey: e.HashKey})
 	}
 	for i := range c.Endpoints.Endpoints {
 		e := &c.Endpoints.Endpoints[i]

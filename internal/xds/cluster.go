@@ -37,6 +37,7 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 		PanicThreshold:           wholePercent(p.GetCommonLbConfig().GetHealthyPanicThreshold(), 50),
 		DNS:                      dns(&p, f),
 		IdleTimeout:              time.Hour,
+		CloseOnHostFailure:       p.GetCloseConnectionsOnHostHealthFailure(),
 		ViaAPI:                   viaAPI,
 		MaxRequestsPerConnection: uint32Or(p.GetMaxRequestsPerConnection(), 0), //nolint:staticcheck // deprecated, still used
 	}
@@ -46,6 +47,7 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 	c.HighBreakers = breakers(p.GetCircuitBreakers(), corev3.RoutingPriority_HIGH)
 	balancing(&p, c, f)
 	upstreamHTTP(&p, c, f)
+	c.Outlier = outlierDetection(p.GetOutlierDetection(), f)
 	out := &clusterResource{cluster: c}
 	// A tombstone keeps what is known of the cluster, so that status can show it.
 	f.unit("", func(reason string) { c.Tombstone = reason })
@@ -53,6 +55,9 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 		out.edsSource(&p, f)
 	} else {
 		inlineEndpoints(&p, c, f)
+		if c.Discovery == mesh.Static && c.Outlier != nil && c.Endpoints != nil {
+			distinct(c.Endpoints, f)
+		}
 	}
 	f.bury()
 	return out, f

@@ -44,6 +44,7 @@ type dataPlane interface {
 	post(path string) error
 	// logPath is the file that a log step names.
 	logPath(name string) string
+	clusters() (map[string]string, error)
 }
 
 // play returns the answers to all steps, in normal form.
@@ -94,7 +95,7 @@ func (p *player) step(st step) (string, error) {
 			return "", err
 		}
 	}
-	if st.stats {
+	if st.stats || st.clusters {
 		return p.statistics(st)
 	}
 	if st.log != "" {
@@ -141,12 +142,19 @@ func (p *player) poll(st step) error {
 func (p *player) repeated(st step) (string, error) {
 	var all groups
 	conns := map[string]bool{}
+	if st.cut != "" {
+		text, _ := st.request()
+		st.times, st.fresh = len(text), true
+	}
 	for i := range st.times {
 		if st.fresh || i == 0 && !st.keep {
 			p.drop()
 		}
 		p.w.j.take()
-		got, err := p.once(st)
+		one := st
+		one.text = strings.ReplaceAll(st.text, "(n)", strconv.Itoa(i))
+		one.sent = i
+		got, err := p.once(one)
 		if err != nil {
 			return "", err
 		}
@@ -228,7 +236,28 @@ func (p *player) once(st step) (string, error) {
 	if st.tcp {
 		return p.dialog(st)
 	}
+	if st.cut != "" {
+		return p.broken(st)
+	}
 	return p.http(st)
+}
+
+// broken sends the first bytes of the step's text and ends the connection, or its own direction of it.
+func (p *player) broken(st step) (string, error) {
+	defer p.drop()
+	text, _ := st.request()
+	if _, err := io.WriteString(p.conn, text[:st.sent]); err != nil {
+		return "", err
+	}
+	if st.cut == "reset" {
+		p.conn.SetLinger(0)
+		return "", nil
+	}
+	p.conn.CloseWrite()
+	if _, err := p.conn.r.ReadByte(); err != nil {
+		return "< " + outcome(err) + "\n", nil
+	}
+	return "< (bytes)\n", nil
 }
 
 // dialer makes connections from the address and port that the step names.
@@ -358,7 +387,7 @@ func (p *player) finish(b *strings.Builder, m *message, method string) {
 }
 
 // unescape turns the escapes of raw texts into bytes.
-var unescape = strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t", `\0`, "\x00", `\xff`, "\xff", `\\`, `\`)
+var unescape = strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t", `\v`, "\v", `\0`, "\x00", `\xff`, "\xff", `\\`, `\`)
 
 // request turns the text of a step into the head and the body to send.
 func (st *step) request() (head, body string) {
@@ -411,7 +440,12 @@ func (p *player) dialog(st step) (string, error) {
 		}
 		fmt.Fprintf(&b, "< %s\n", how)
 	}
-	defer p.drop()
+	held := false
+	defer func() {
+		if !held {
+			p.drop()
+		}
+	}()
 	var w interface {
 		io.Writer
 		CloseWrite() error
@@ -459,6 +493,9 @@ func (p *player) dialog(st step) (string, error) {
 			}
 			w, r = s, bufio.NewReader(s)
 			continue
+		case "hold":
+			held = true
+			continue
 		case "shut":
 			w.CloseWrite()
 			all = true
@@ -478,7 +515,7 @@ func (p *player) dialog(st step) (string, error) {
 		case "end":
 			all = true
 		default:
-			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, read, readbody or end", line)
+			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, read, readbody, hold or end", line)
 		}
 		for {
 			got, err := r.ReadString('\n')
@@ -511,10 +548,14 @@ func (p *player) idle(d time.Duration) string {
 	return "< " + outcome(err) + "\n"
 }
 
-// statistics reads the named values, one a line, until they stand still.
+// statistics reads the named values, one a line: until they stand still, or with until as soon as they hold that text.
 func (p *player) statistics(st step) (string, error) {
+	source := p.dp.stats
+	if st.clusters {
+		source = p.dp.clusters
+	}
 	read := func() (string, error) {
-		all, err := p.dp.stats()
+		all, err := source()
 		if err != nil {
 			return "", err
 		}
@@ -528,8 +569,20 @@ func (p *player) statistics(st step) (string, error) {
 		}
 		return b.String(), nil
 	}
-	p.drop()
+	if !st.keep {
+		p.drop()
+	}
 	last, err := read()
+	if st.until != "" {
+		want := strings.ReplaceAll(st.until, "_", " ")
+		for end := time.Now().Add(10 * time.Second); err == nil && !strings.Contains(last, want); last, err = read() {
+			if time.Now().After(end) {
+				return "", fmt.Errorf("did not come to %q, last:\n%s", want, last)
+			}
+			time.Sleep(10 * time.Millisecond) // between two looks of a poll with a deadline
+		}
+		return last, err
+	}
 	for range 50 {
 		if err != nil {
 			return "", err

@@ -106,6 +106,21 @@ func (p *process) stats() (map[string]string, error) {
 	return all, nil
 }
 
+// clusters reads the values of /clusters.
+func (p *process) clusters() (map[string]string, error) {
+	text, err := p.get("/clusters")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, line := range strings.Split(text, "\n") {
+		if at := strings.LastIndex(line, "::"); at >= 0 {
+			all[line[:at]] = line[at+len("::"):]
+		}
+	}
+	return all, nil
+}
+
 func (p *process) output() string {
 	b, _ := os.ReadFile(p.log)
 	if len(b) > 1500 {
@@ -131,15 +146,16 @@ func (p *process) stop(sig os.Signal) error {
 }
 
 // startEnvoy runs Envoy with one worker, so that its round robin is one ring, as leno's.
-func startEnvoy(binary string, w *world) (*process, error) {
+func startEnvoy(binary string, w *world, more ...string) (*process, error) {
 	port, err := newPort()
 	if err != nil {
 		return nil, err
 	}
 	admin := fmt.Sprintf(`{"admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": %d}}}}`, port)
-	p, err := start(w.dir, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}, binary, "-c", filepath.Join(w.dir, "bootstrap.yaml"), "--config-yaml", admin,
+	args := append([]string{"-c", filepath.Join(w.dir, "bootstrap.yaml"), "--config-yaml", admin,
 		"--concurrency", "1", "--file-flush-interval-msec", flushInterval, "--disable-hot-restart", "--log-level", "warning",
-		"--service-node", "oracle", "--service-cluster", "oracle")
+		"--service-node", "oracle", "--service-cluster", "oracle"}, more...)
+	p, err := start(w.dir, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}, binary, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,8 @@ type step struct {
 	options  map[string]string
 	text     string // request, dialog or names of statistics
 	line     int
-	exchange // options, read
+	exchange     // options, read
+	sent     int // bytes of the text, with cut
 }
 
 // exchange holds the options of a step that the client looks at; testdata/README.md explains them.
@@ -38,6 +39,7 @@ type exchange struct {
 	to, address            string
 	from, sport            string
 	tcp, stats, raw        bool
+	clusters               bool
 	keep, fresh, unowned   bool
 	times, parallel        int
 	answers                int
@@ -52,6 +54,7 @@ type exchange struct {
 	log                    string
 	lines                  int
 	post                   string
+	cut                    string
 }
 
 // parts of an archive that are not files for the data plane.
@@ -187,6 +190,8 @@ func (e *exchange) read(options map[string]string) error {
 			e.tcp = true
 		case "stats":
 			e.stats = true
+		case "clusters":
+			e.clusters = true
 		case "raw":
 			e.raw = true
 		case "keep":
@@ -219,6 +224,10 @@ func (e *exchange) read(options map[string]string) error {
 			e.moveFrom, e.moveTo, _ = strings.Cut(v, ":")
 		case "write":
 			e.writeFrom, e.writeTo, _ = strings.Cut(v, ":")
+		case "cut":
+			if e.cut = v; v != "shut" && v != "reset" {
+				err = fmt.Errorf("must be shut or reset")
+			}
 		case "within":
 			e.within, err = time.ParseDuration(v)
 		case "dns":

@@ -223,13 +223,14 @@ type answer struct {
 	reset, hangup          bool
 	cut, bare              bool
 	raw                    *string
+	upto                   int           // with raw: only that many bytes of it; -1: all
 	then                   time.Duration // delay of the other answers, with first and only
 	first                  int           // only for the first attempts of a request; 0: for all
 	only                   string        // only by the upstream of that name
 }
 
 func parseAnswer(text string) (answer, error) {
-	a := answer{status: "200"}
+	a := answer{status: "200", upto: -1}
 	for _, word := range strings.Split(text, ";") {
 		key, value, _ := strings.Cut(strings.TrimSpace(word), " ")
 		var err error
@@ -277,6 +278,8 @@ func parseAnswer(text string) (answer, error) {
 			a.cut = true
 		case "bare":
 			a.bare = true
+		case "upto":
+			a.upto, err = strconv.Atoi(value)
 		case "raw":
 			text := unescape.Replace(strings.ReplaceAll(value, "%3b", ";"))
 			a.raw = &text
@@ -298,11 +301,15 @@ func (a *answer) write(c *net.TCPConn, method string) bool {
 	if a.reset {
 		c.SetLinger(0)
 	}
-	if a.reset || a.hangup {
+	if a.hangup || a.reset && a.raw == nil {
 		return false
 	}
 	if a.raw != nil {
-		io.WriteString(c, *a.raw)
+		text := *a.raw
+		if a.upto >= 0 {
+			text = text[:min(a.upto, len(text))]
+		}
+		io.WriteString(c, text)
 		return false
 	}
 	for _, i := range a.interim {

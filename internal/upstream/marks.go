@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"net/netip"
+
+	"github.com/leno-mesh/leno/internal/mesh"
+)
+
+// What a host can be at run time. Whoever watches hosts keeps his own flags of each by Mark; the flags of a host end when it
+// leaves its cluster, and he takes his away when he stops to watch. Together with the configured health they make what is
+// published: mesh.Host.State.
+
+// markKey is what flags hang at. The one host of a LOGICAL_DNS cluster stays the same whatever its address (Envoy: LogicalHost).
+func markKey(id mesh.ClusterID, c *mesh.Cluster, address netip.AddrPort) hostKey {
+	if c.Discovery == mesh.LogicalDNS {
+		address = netip.AddrPort{}
+	}
+	return hostKey{id, address}
+}
+
+// Mark sets and clears flags of one host and publishes what follows from it. False: the host is no member any more. Safe for
+// concurrent use.
+func (u *Upstream) Mark(id mesh.ClusterID, host netip.AddrPort, set, clear mesh.Flags) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c := u.built[id].cluster
+	if c == nil {
+		return false
+	}
+	return u.mark(markKey(id, c, host), set, clear)
+}
+
+// mark is Mark for a key. Called with mu held.
+func (u *Upstream) mark(k hostKey, set, clear mesh.Flags) bool {
+	if !u.member(k) {
+		return false
+	}
+	old := u.marks[k]
+	now := old&^clear | set
+	switch {
+	case now == old:
+		return true
+	case now == 0:
+		delete(u.marks, k)
+	default:
+		u.marks[k] = now
+	}
+	if u.rebuild(func(id mesh.ClusterID, _ *mesh.Cluster) bool { return id == k.cluster }) {
+		signal(u.changed)
+	}
+	return true
+}
+
+// member says whether there is such a host just now. Called with mu held.
+func (u *Upstream) member(k hostKey) bool {
+	b, ok := u.built[k.cluster]
+	if !ok {
+		return false
+	}
+	for _, h := range b.set.All {
+		if markKey(k.cluster, b.cluster, h.Address) == k {
+			return true
+		}
+	}
+	return false
+}
+
+// forget drops the flags of hosts that have left. Called with mu held.
+func (u *Upstream) forget() {
+	for k := range u.marks {
+		if !u.member(k) {
+			delete(u.marks, k)
+		}
+	}
+}
