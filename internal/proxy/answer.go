@@ -119,7 +119,7 @@ func (x *exchange) afterRead(l *leg, err error) error {
 func (x *exchange) respond(l *leg) {
 	c, r := x.c, &l.response
 	x.live()
-	x.facts.details = "via_upstream"
+	x.facts.details, x.facts.status = "via_upstream", r.Status
 	x.answered(r.Status)
 	if r.Status >= 500 {
 		l.pool.host.rqError.Add(1)

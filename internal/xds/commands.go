@@ -20,10 +20,10 @@ var commands = allCommands()
 func allCommands() map[string]commandSpec {
 	plain := func(c mesh.Command) commandSpec { return commandSpec{part: mesh.FormatPart{Command: c}} }
 	all := map[string]commandSpec{
-		"REQ": {part: mesh.FormatPart{Command: mesh.CommandRequestHeader}, operands: needsOperand, length: true, headers: true, read: headerNames},
+		"REQ": {part: mesh.FormatPart{Command: mesh.CommandRequestHeader}, operands: needsOperand, length: true, read: headerNames},
 		"REQ_WITHOUT_QUERY": {part: mesh.FormatPart{Command: mesh.CommandRequestWithoutQuery}, operands: needsOperand, length: true,
 			formatter: true, read: headerNames},
-		"RESP":    {part: mesh.FormatPart{Command: mesh.CommandResponseHeader}, operands: needsOperand, length: true, headers: true, read: headerNames},
+		"RESP":    {part: mesh.FormatPart{Command: mesh.CommandResponseHeader}, operands: needsOperand, length: true, read: headerNames},
 		"TRAILER": {part: mesh.FormatPart{Command: mesh.CommandAbsent}, operands: needsOperand, length: true, read: headerNames},
 
 		"START_TIME":       {part: mesh.FormatPart{Command: mesh.CommandStartTime}, operands: mayHaveOperand, read: timeLayout},
@@ -52,17 +52,13 @@ func allCommands() map[string]commandSpec {
 		mesh.CommandResponseFlags, mesh.CommandResponseFlagsLong, mesh.CommandBytesReceived, mesh.CommandBytesSent,
 		mesh.CommandGRPCStatusNumber, mesh.CommandUpstreamHostName, mesh.CommandUpstreamCluster,
 		mesh.CommandUpstreamConnectionID, mesh.CommandAttemptCount, mesh.CommandUpstreamFailure, mesh.CommandUniqueID, mesh.CommandStreamID,
-		mesh.CommandUpstreamProtocol} {
+		mesh.CommandUpstreamProtocol, mesh.CommandProtocol, mesh.CommandRouteName} {
 		all[string(c)] = plain(c)
-	}
-	for _, c := range []mesh.Command{mesh.CommandProtocol, mesh.CommandRouteName} {
-		all[string(c)] = commandSpec{part: mesh.FormatPart{Command: c}, headers: true}
 	}
 	for _, c := range []mesh.Command{mesh.CommandRemoteAddress, mesh.CommandDirectRemoteAddress, mesh.CommandLocalAddress,
 		mesh.CommandDirectLocalAddress, mesh.CommandUpstreamLocalAddress, mesh.CommandUpstreamRemoteAddress} {
 		all[string(c)] = plain(c)
-		all[string(c)+"_WITHOUT_PORT"] = commandSpec{part: mesh.FormatPart{Command: c, Address: mesh.AddressWithoutPort},
-			headers: c == mesh.CommandRemoteAddress || c == mesh.CommandDirectRemoteAddress}
+		all[string(c)+"_WITHOUT_PORT"] = commandSpec{part: mesh.FormatPart{Command: c, Address: mesh.AddressWithoutPort}}
 		all[strings.TrimSuffix(string(c), "ADDRESS")+"PORT"] = commandSpec{part: mesh.FormatPart{Command: c, Address: mesh.PortOnly}}
 	}
 	for _, name := range strings.Fields(absent) {
@@ -71,6 +67,11 @@ func allCommands() map[string]commandSpec {
 	for _, name := range strings.Fields(absentTimes) {
 		all[name] = commandSpec{part: mesh.FormatPart{Command: mesh.CommandAbsent}, operands: mayHaveOperand}
 	}
+	for _, name := range strings.Fields(inHeadersToo) {
+		spec := all[name]
+		spec.headers = true
+		all[name] = spec
+	}
 	for operands, names := range unsupported {
 		for _, name := range strings.Fields(names) {
 			all[name] = commandSpec{operands: operands, length: true, unsupported: true}
@@ -78,6 +79,17 @@ func allCommands() map[string]commandSpec {
 	}
 	return all
 }
+
+// inHeadersToo are commands whose value is the same for Envoy when headers are changed.
+const inHeadersToo = `REQ RESP TRAILER PROTOCOL ROUTE_NAME STREAM_ID UNIQUE_ID FILTER_CHAIN_NAME REQUESTED_SERVER_NAME HOSTNAME ENVIRONMENT
+	START_TIME START_TIME_LOCAL EMIT_TIME EMIT_TIME_LOCAL RESPONSE_CODE RESPONSE_CODE_DETAILS RESPONSE_FLAGS RESPONSE_FLAGS_LONG
+	UPSTREAM_CLUSTER UPSTREAM_CLUSTER_RAW UPSTREAM_HOST UPSTREAM_HOST_NAME UPSTREAM_HOST_NAME_WITHOUT_PORT
+	UPSTREAM_REMOTE_ADDRESS UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT UPSTREAM_REMOTE_PORT
+	UPSTREAM_LOCAL_ADDRESS UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT UPSTREAM_LOCAL_PORT
+	DOWNSTREAM_REMOTE_ADDRESS DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT DOWNSTREAM_REMOTE_PORT
+	DOWNSTREAM_DIRECT_REMOTE_ADDRESS DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT DOWNSTREAM_DIRECT_REMOTE_PORT
+	DOWNSTREAM_LOCAL_ADDRESS DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT DOWNSTREAM_LOCAL_PORT
+	DOWNSTREAM_DIRECT_LOCAL_ADDRESS DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT DOWNSTREAM_DIRECT_LOCAL_PORT ` + absent + ` ` + absentTimes
 
 // absent are commands without a value where there is neither TLS nor a trace.
 const absent = `DOWNSTREAM_HANDSHAKE_DURATION DOWNSTREAM_LOCAL_DNS_SAN DOWNSTREAM_LOCAL_EMAIL_SAN DOWNSTREAM_LOCAL_IP_SAN

@@ -64,6 +64,11 @@ func (p *player) accessLog(st step) (string, error) {
 		return "(nothing)\n", nil
 	}
 	text := p.w.hidePorts(strings.Join(lines, ""))
+	name, err := os.Hostname()
+	if err != nil {
+		return "", err
+	}
+	text = strings.ReplaceAll(text, "hostname="+name, "hostname=(hostname)")
 	for _, r := range logShapes {
 		text = r.from.ReplaceAllString(text, r.to)
 	}
