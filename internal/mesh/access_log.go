@@ -43,9 +43,17 @@ type LogFilter struct {
 	NotHealthCheck bool
 	Sample         *LogSample
 	Header         *HeaderMatch
+	GRPC           *GRPCStatuses
 	// Flags are short names of response flags, of which one must be set; AnyFlag takes any.
 	Flags   []string
 	AnyFlag bool
+}
+
+// GRPCStatuses takes what ends with one of the codes, or with another one. An answer that names none has the code that belongs to
+// its status of HTTP, and no answer has UNKNOWN.
+type GRPCStatuses struct {
+	Codes   []int64
+	Exclude bool
 }
 
 // ComparisonOp is Envoy's ComparisonFilter.Op.

@@ -80,6 +80,8 @@ func appendSpecified(b []byte, t time.Time, s string) []byte {
 
 // appendFraction writes the first digits below the second.
 func appendFraction(b []byte, t time.Time, digits int) []byte {
-	ns := strconv.Itoa(1_000_000_000 + t.Nanosecond())[1:]
-	return append(b, ns[:digits]...)
+	for n, unit := t.Nanosecond(), 100_000_000; digits > 0; digits, unit = digits-1, unit/10 {
+		b = append(b, '0'+byte(n/unit%10))
+	}
+	return b
 }

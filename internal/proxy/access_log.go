@@ -5,6 +5,7 @@ package proxy
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -160,6 +161,12 @@ func (s *scene) passes(f *mesh.LogFilter) bool {
 			return headerMatches(f.Header, &noRequest)
 		}
 		return headerMatches(f.Header, s.request)
+	case f.GRPC != nil:
+		code, ok := s.grpcOutcome()
+		if !ok {
+			code = 2 // unknown
+		}
+		return slices.Contains(f.GRPC.Codes, code) != f.GRPC.Exclude
 	case f.AnyFlag:
 		return s.facts.flags.n > 0
 	}

@@ -194,7 +194,15 @@ func (s *scene) number(p *mesh.FormatPart) (int64, bool) {
 
 // grpcStatus is the status that a gRPC call ended with.
 func (s *scene) grpcStatus() (int64, bool) {
-	if s.exchange == nil || !s.exchange.grpc || s.response == nil {
+	if s.exchange == nil || !s.exchange.grpc {
+		return 0, false
+	}
+	return s.grpcOutcome()
+}
+
+// grpcOutcome is what an answer says to a gRPC client, whoever asked; false: there is none.
+func (s *scene) grpcOutcome() (int64, bool) {
+	if s.response == nil {
 		return 0, false
 	}
 	v, ok := s.response.Get("grpc-status")

@@ -227,6 +227,11 @@ func logFilter(p *accesslogv3.AccessLogFilter, path string, f *findings) (out me
 		m, ok := headerMatch(s.HeaderFilter.GetHeader(), join(path, "header_filter.header"), f)
 		out.Header = &m
 		return out, ok
+	case *accesslogv3.AccessLogFilter_GrpcStatusFilter:
+		out.GRPC = &mesh.GRPCStatuses{Exclude: s.GrpcStatusFilter.GetExclude()}
+		for _, c := range s.GrpcStatusFilter.GetStatuses() {
+			out.GRPC.Codes = append(out.GRPC.Codes, int64(c))
+		}
 	case *accesslogv3.AccessLogFilter_ResponseFlagFilter:
 		out.Flags = s.ResponseFlagFilter.GetFlags()
 		out.AnyFlag = len(out.Flags) == 0
