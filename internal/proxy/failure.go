@@ -4,19 +4,25 @@ package proxy
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"syscall"
 )
 
-// connectError is why a connection could not be opened, in the words of the system's C library
-// (Envoy: connection_impl.cc, onWriteReady).
-func connectError(err error) string {
+// connectError is why a connection to an address could not be opened, in the words of the system's C library
+// (Envoy: connection_impl.cc, onWriteReady and connect). What the network answers comes later; the rest fails at once.
+func connectError(err error, to netip.AddrPort) string {
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
 		return ""
 	}
 	text := errno.Error()
-	return "delayed connect error: " + strings.ToUpper(text[:1]) + text[1:]
+	text = strings.ToUpper(text[:1]) + text[1:]
+	switch errno {
+	case syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ETIMEDOUT, syscall.ECONNRESET:
+		return "delayed connect error: " + text
+	}
+	return "immediate connect error: " + text + "|remote address:" + to.String()
 }
 
 // failureFlags are the response flags of attempts without an answer (Envoy: router.cc, streamResetReasonToResponseFlag).

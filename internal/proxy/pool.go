@@ -294,7 +294,7 @@ func (c *cluster) dial(h *host, words *gauge) (*net.TCPConn, failure, string) {
 		c.stats.cxConnectTimeout.Add(1)
 		return nil, connectTimeout, ""
 	}
-	return nil, connectFailure, connectError(err)
+	return nil, connectFailure, connectError(err, h.address)
 }
 
 // closed counts the end of a connection that dial opened.
