@@ -314,6 +314,10 @@ type RouteAction struct {
 	BufferLimit uint32
 	// Priority of the requests; default DEFAULT.
 	Priority Priority
+	// Mirrors are the route's, or else its virtual host's, or else the route configuration's.
+	Mirrors []Mirror
+	// InternalRedirect: nil: redirects are the client's.
+	InternalRedirect *InternalRedirect
 }
 
 // DirectResponse answers without an upstream.
@@ -385,6 +389,8 @@ type Cluster struct {
 	HighBreakers *Breakers
 	// Outlier ejects hosts that fail; nil: none is. A pointer that stays says that what was learned stays, too.
 	Outlier *OutlierDetection
+	// ErrorMatcher is what outlier detection looks at answers with; nil: statuses from 500 on are failures.
+	ErrorMatcher *ErrorMatcher
 	// CloseOnHostFailure ends the TCP connections to a host that fails at run time (close_connections_on_host_health_failure).
 	CloseOnHostFailure bool
 	// PanicThreshold in percent (common_lb_config.healthy_panic_threshold, whole): default 50; 0: never panic.

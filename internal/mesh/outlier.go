@@ -51,3 +51,12 @@ type SuccessRates struct {
 
 // HostRates are a host's success rate, and that of what is seen without an answer.
 type HostRates struct{ Rate, Local float64 }
+
+// ErrorMatcher says which answers are failures, in the place of those from status 500 on
+// (Envoy: HttpProtocolOptions.outlier_detection.error_matcher). One of the fields counts: the first that is set.
+type ErrorMatcher struct {
+	Any     bool
+	And, Or []*ErrorMatcher
+	Not     *ErrorMatcher
+	Headers []HeaderMatch // all of them; ":status" is one
+}

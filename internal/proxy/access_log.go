@@ -197,7 +197,9 @@ func (x *exchange) scene(response *http1.Header) *scene {
 		s.request = &noRequest
 	}
 	s.streamID = s.request.Header.Value("x-request-id")
-	if x.match.route != nil && x.match.route.Forward != nil {
+	if x.facts.leads != nil {
+		s.cluster = *x.facts.leads
+	} else if x.match.route != nil && x.match.route.Forward != nil {
 		if x.c.p.state.Load().clusters[mesh.ClusterID{Scope: x.c.v.scope, Name: x.named}] != nil {
 			s.cluster = x.named
 		}
@@ -218,20 +220,27 @@ func (x *exchange) remoteAddress() netip.AddrPort {
 
 // log tells of the exchange, which is over.
 func (x *exchange) log() {
+	if x.facts.status == 0 {
+		x.logUnanswered()
+		return
+	}
+	x.logWith(&x.answerHeader)
+}
+
+// logUnanswered tells of it where its client got no answer, or another one.
+func (x *exchange) logUnanswered() { x.logWith(nil) }
+
+func (x *exchange) logWith(response *http1.Header) {
 	logs := x.c.v.logs
 	if len(logs) == 0 {
 		return
 	}
-	var response *http1.Header
-	if x.facts.status != 0 {
-		response = &x.answerHeader
-	}
-	s := x.scene(response)
 	if !x.facts.unread {
 		x.facts.received = x.c.body.Read()
-		if s.complete == 0 && x.c.body.Done() {
-			s.complete = x.facts.elapsed()
-		}
+	}
+	s := x.scene(response)
+	if s.complete == 0 && !x.facts.unread && x.c.body.Done() {
+		s.complete = x.facts.elapsed()
 	}
 	s.log(logs)
 }

@@ -23,13 +23,15 @@ var errCut = errors.New("cut")
 // answer reads the upstream's response and passes it on; true: another attempt must.
 func (x *exchange) answer(l *leg) (again bool) {
 	err := x.readHead(l)
-	for err == nil && l.response.Status < 200 && l.response.Status != 101 {
+	for first := true; err == nil && l.response.Status < 200 && l.response.Status != 101; first = false {
 		x.facts.upstream.interim = true
 		x.live() // an interim response ends what a retry policy could do
-		x.answered(l.response.Status)
 		x.retry.policy = nil
-		if x.c.config.Proxy100Continue { // else it is not passed on, as in Envoy
-			x.interim(&l.response)
+		if first { // Envoy looks at no other
+			x.answered(l.response.Status)
+			if x.c.config.Proxy100Continue { // else it is not passed on
+				x.interim(&l.response)
+			}
 		}
 		err = x.readHead(l)
 	}
@@ -40,6 +42,11 @@ func (x *exchange) answer(l *leg) (again bool) {
 		l.pool.host.monitor.Load().Answered(x.outcome(&l.response))
 		if x.afterResponse(&l.response) {
 			return x.discard(l)
+		}
+		if x.follows(&l.response) {
+			x.stopSide()
+			x.endLeg(x.reusable(l))
+			return false
 		}
 		x.respond(l)
 		return false
@@ -55,6 +62,13 @@ func (x *exchange) answer(l *leg) (again bool) {
 
 // interim passes a response of the status 1xx on. That the client has gone is seen with the next write.
 func (x *exchange) interim(r *http1.Response) {
+	if id, ok := x.c.req.Header.Get("x-request-id"); ok && x.c.config.RequestIDInResponse {
+		r.Header.Set("x-request-id", id)
+	}
+	if !x.uncounted { // it counts as an answer, as the final one does
+		x.c.v.http.rqCompleted.Add(1)
+		x.c.v.http.classes.add(r.Status)
+	}
 	x.c.out.framing = http1.None
 	x.c.out.buf = http1.AppendResponse(x.c.out.buf[:0], r.Status, &r.Header, http1.None, false)
 	_ = x.flush()
@@ -62,12 +76,17 @@ func (x *exchange) interim(r *http1.Response) {
 
 // discard throws a response away for another attempt. Its leg serves again if nothing of it is still to come.
 func (x *exchange) discard(l *leg) (again bool) {
-	r := &l.response
 	x.live()
-	x.cluster.stats.retried.answered(r.Status)
+	x.cluster.stats.retried.answered(l.response.Status)
 	l.pool.host.rqError.Add(1)
+	return x.backOff(x.reusable(l))
+}
+
+// reusable says that a leg serves again although only the head of its response was read.
+func (x *exchange) reusable(l *leg) bool {
+	r := &l.response
 	whole := r.Framing == http1.None || r.Framing == http1.Length && r.Length == 0
-	return x.backOff(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
+	return whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0
 }
 
 // readHead waits for the next head.
@@ -161,6 +180,9 @@ func (x *exchange) respond(l *leg) {
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
 	if !whole {
+		if x.cause.Load() == tryIdleOverdue {
+			l.pool.host.monitor.Load().TimedOut()
+		}
 		x.charge()
 		x.brokenOff()
 		x.broken = true
@@ -295,6 +317,9 @@ func (x *exchange) head(status int, h *http1.Header, f http1.Framing) {
 
 // flush writes to the client what was collected.
 func (x *exchange) flush() error {
+	if x.trial != nil {
+		return nil
+	}
 	x.patience(&x.c.write, 0)
 	err := x.c.out.flush()
 	if err != nil {
@@ -307,6 +332,13 @@ func (x *exchange) flush() error {
 func (x *exchange) unwritten() {
 	x.broken = true
 	if x.cause.CompareAndSwap(running, clientLeft) {
+		x.c.v.http.rqGone.Add(1)
+	}
+}
+
+// breakOff counts a request that was answered and whose rest nobody reads (Envoy: doEndStream).
+func (x *exchange) breakOff() {
+	if x.headed && !x.broken && x.complete.Load() == 0 {
 		x.c.v.http.rqGone.Add(1)
 	}
 }
@@ -364,6 +396,10 @@ func (x *exchange) answerPlainly(status int, fill func(*http1.Header)) {
 // finish writes an answer of our own.
 func (x *exchange) finish(status int, h *http1.Header, body string) {
 	c := x.c
+	if x.trial != nil {
+		x.trial.answered(c.req.Method, status, h, body)
+		return
+	}
 	x.filterResponse(status, h)
 	x.head(status, h, http1.None)
 	if c.req.Method != "HEAD" && status != 204 && status != 304 {
@@ -508,7 +544,6 @@ func (x *exchange) charge() {
 	case tryIdleOverdue:
 		if x.headed {
 			x.chargeTry()
-			x.leg.Load().pool.host.monitor.Load().TimedOut()
 			return
 		}
 		fallthrough
@@ -546,23 +581,7 @@ func (x *exchange) endLeg(again bool) {
 	if l == nil {
 		return
 	}
-	h := l.pool.host
-	h.active.Add(-1)
-	h.rqActive.Add(-1)
-	l.pool.flight.requests.Add(-1)
-	x.cluster.stats.rqActive.Add(-1)
-	x.cluster.stats.rqTime.add(x.elapsed())
-	limit := x.cluster.view.Load().config.MaxRequestsPerConnection
-	switch {
-	case !again:
-		l.pool.drop(l)
-	case limit > 0 && l.served >= limit:
-		x.cluster.stats.cxMaxRequests.Add(1)
-		l.pool.drop(l)
-	default:
-		l.out.idle()
-		l.pool.release(l)
-	}
+	l.end(again, x.elapsed())
 }
 
 type dateText struct {

@@ -19,6 +19,7 @@ type chain struct {
 	before []chained   // its filters before the router
 	limits []*connectionLimit
 	logs   []accessLog // of each request, or of a TCP connection
+	judges []*networkRBAC
 }
 
 func (p *Proxy) chain(old, next *state, v *version, config *mesh.FilterChain) *chain {
@@ -27,6 +28,9 @@ func (p *Proxy) chain(old, next *state, v *version, config *mesh.FilterChain) *c
 		if limit := (&connectionLimit{config: l, stats: p.stats.limit(l.StatPrefix)}); !l.Off {
 			c.limits = append(c.limits, limit)
 		}
+	}
+	for _, r := range config.RBAC {
+		c.judges = append(c.judges, newNetworkRBAC(r, p.stats.extra))
 	}
 	switch {
 	case config.TCP != nil:

@@ -60,6 +60,12 @@ type exchange struct {
 	// uncounted: it asks about health, and statistics of answers leave it out.
 	uncounted bool
 
+	trial *trial // the request is only asked about; nil: it is real
+
+	mirrors []*mirror // that still get the request's content
+
+	following following
+
 	retry               retrying
 	tryTimeout, tryIdle time.Duration // of one attempt; 0: none
 	// Of the attempt that runs, nanoseconds after begun; 0: not yet. heard is the last sign of its upstream.
@@ -89,15 +95,13 @@ const watchAfter = 10 * time.Millisecond
 // sideLook is how often the timeouts are looked at while the second goroutine may change what they depend on.
 const sideLook = 250 * time.Millisecond
 
-// keepEarly is how much memory for content an idle connection may keep.
-const keepEarly = 64 << 10
-
 // reset makes x ready for the request whose first byte is there.
 func (x *exchange) reset() {
 	config := x.c.config
 	x.begun = time.Now()
 	x.retry.count, x.retry.policy = 0, nil
 	x.filtered, x.uncounted = false, false
+	x.following = following{seen: x.following.seen[:0]}
 	x.requestTimeout, x.headTimeout, x.idle = config.RequestTimeout, config.RequestHeadersTimeout, config.StreamIdleTimeout
 	x.timeout, x.duration = 0, config.MaxStreamDuration
 	x.activity.Store(0)
@@ -110,9 +114,6 @@ func (x *exchange) reset() {
 	x.sentAt.Store(0)
 	x.began.Store(0)
 	x.heard.Store(0)
-	if cap(x.early) > keepEarly {
-		x.early = nil
-	}
 	x.side, x.early, x.headed, x.broken = nil, x.early[:0], false, false
 	x.remote, x.internal = x.c.from.Addr(), false
 	x.cookies = x.cookies[:0]
@@ -313,6 +314,7 @@ func (x *exchange) gather() {
 			return
 		}
 		x.early = append(x.early, piece...)
+		x.reflect(piece, last)
 		if last {
 			break
 		}
@@ -353,6 +355,7 @@ func (x *exchange) sendBody(wait bool) bool {
 			x.finished()
 		}
 		x.keep(piece)
+		x.reflect(piece, last)
 		if l.out.piece(piece, last) != nil {
 			return false
 		}

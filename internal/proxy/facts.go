@@ -20,9 +20,10 @@ type facts struct {
 	unread         bool   // the head of the request was not understood, and nothing of it is told
 	details        string // response code details; empty: none
 	brokenBy       failure
-	ending         string // connection termination details; empty: none
-	status         int    // of the answer; 0: none was begun
-	received, sent uint64 // content
+	leads          *string // where a redirect would have led; nil: there was none
+	ending         string  // connection termination details; empty: none
+	status         int     // of the answer; 0: none was begun
+	received, sent uint64  // content
 	upstream       upstreamFacts
 	// Of what is timed: when it was, after begun; 0: not yet.
 	heard, heardLast, told, toldLast time.Duration

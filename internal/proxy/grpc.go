@@ -90,22 +90,6 @@ func grpcStatus(status int) int {
 	return 2 // unknown
 }
 
-// outcome is the status that outlier detection is told of: of a gRPC call that ended with its head, what stands for its code.
-func (x *exchange) outcome(r *http1.Response) int {
-	code := ""
-	if x.grpc {
-		code = r.Header.Value("grpc-status")
-	}
-	if code == "" {
-		return r.Status
-	}
-	n, err := strconv.ParseUint(code, 10, 64)
-	if err != nil || n >= uint64(len(grpcAsHTTP)) {
-		return 500
-	}
-	return grpcAsHTTP[n]
-}
-
 // grpcAsHTTP are gRPC's codes as HTTP statuses (google/rpc/code.proto).
 var grpcAsHTTP = [...]int{200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401}
 

@@ -70,6 +70,9 @@ func (p *Proxy) serveHTTP(v *chain, conn *net.TCPConn, a *arrival) {
 	if p.ended.Load() {
 		return
 	}
+	if len(v.judges) > 0 && !c.passes(a) {
+		return
+	}
 	for c.one() {
 	}
 	c.in.Idle()
@@ -112,13 +115,11 @@ func (c *httpConn) one() bool {
 		errors.As(err, &e)
 		stats.rqTotal.Add(1)
 		stats.cxProtocolError.Add(1)
-		if e.Status == 431 {
-			stats.rqTooLarge.Add(1)
-		}
 		c.closing = true
 		c.x.blame(cmp.Or(e.Details, "http1.codec_error"))
 		c.req = http1.Request{} // nothing of it counts, nor of the one before
 		c.x.reply(e.Status, http1.Reason(e.Status), nil)
+		c.x.breakOff()
 		c.x.facts.flags.add(flagProtocolError) // only now: formats of the reply do not see it
 		c.x.log()
 		c.linger()
@@ -128,6 +129,7 @@ func (c *httpConn) one() bool {
 		c.closing = true
 		c.req = http1.Request{}
 		c.x.timedOut()
+		c.x.breakOff()
 		c.x.log()
 		c.linger()
 		return false
@@ -140,6 +142,7 @@ func (c *httpConn) one() bool {
 	stats.rqActive.Add(1)
 	c.x.serve()
 	c.x.endFilters()
+	c.x.breakOff()
 	c.x.log()
 	stats.rqActive.Add(-1)
 	stats.rqTime.add(c.x.elapsed())

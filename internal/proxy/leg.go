@@ -84,6 +84,38 @@ func (l *leg) peek(fd uintptr) {
 	_, _, l.looked = unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&l.peeked)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
 }
 
+// begin counts a request that goes out on the leg.
+func (l *leg) begin() {
+	h, c := l.pool.host, l.pool.cluster
+	h.active.Add(1)
+	h.rqActive.Add(1)
+	h.rqTotal.Add(1)
+	c.stats.rqTotal.Add(1)
+	c.stats.rqActive.Add(1)
+	l.served++
+}
+
+// end counts what begin has begun and gives the leg back, or closes it if it cannot serve again.
+func (l *leg) end(again bool, took time.Duration) {
+	h, c := l.pool.host, l.pool.cluster
+	h.active.Add(-1)
+	h.rqActive.Add(-1)
+	l.pool.flight.requests.Add(-1)
+	c.stats.rqActive.Add(-1)
+	c.stats.rqTime.add(took)
+	limit := c.view.Load().config.MaxRequestsPerConnection
+	switch {
+	case !again:
+		l.pool.drop(l)
+	case limit > 0 && l.served >= limit:
+		c.stats.cxMaxRequests.Add(1)
+		l.pool.drop(l)
+	default:
+		l.out.idle()
+		l.pool.release(l)
+	}
+}
+
 // close ends the connection in order.
 func (l *leg) close() {
 	_ = l.conn.SetLinger(-1)

@@ -54,8 +54,10 @@ func (x *exchange) startRetrying(p *mesh.RetryPolicy) {
 	r.policy, r.on, r.left, r.next = p, p.On, p.NumRetries, p.BackOffBase
 }
 
-// keeps says that the body must be kept for another attempt.
-func (x *exchange) keeps() bool { return x.retry.policy != nil && !x.retry.tooLarge.Load() }
+// keeps says that the body must be kept for another attempt, or for where a redirect leads to.
+func (x *exchange) keeps() bool {
+	return (x.retry.policy != nil || x.match.route.Forward.InternalRedirect != nil) && !x.retry.tooLarge.Load()
+}
 
 // keep adds a piece of the body to what another attempt would need.
 func (x *exchange) keep(piece []byte) {
@@ -218,9 +220,14 @@ var grpcRetries = map[string]mesh.RetryOn{"1": mesh.RetryGRPCCancelled, "4": mes
 
 // responseMatches compares a response's fields; ":status" is one of them.
 func responseMatches(all []mesh.HeaderMatch, r *http1.Response) bool {
+	as := matchable(r)
+	return slices.ContainsFunc(all, func(m mesh.HeaderMatch) bool { return headerMatches(&m, as) })
+}
+
+// matchable is a response as matches of headers see it.
+func matchable(r *http1.Response) *http1.Request {
 	fields := append(slices.Clip(r.Header.Fields), http1.Field{Name: ":status", Value: strconv.Itoa(r.Status)})
-	as := http1.Request{Header: http1.Header{Fields: fields}}
-	return slices.ContainsFunc(all, func(m mesh.HeaderMatch) bool { return headerMatches(&m, &as) })
+	return &http1.Request{Header: http1.Header{Fields: fields}}
 }
 
 // retriableFailure says whether conditions cover an attempt without a response. An overflow is the cluster's and not the host's:

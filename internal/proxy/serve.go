@@ -49,13 +49,25 @@ func (x *exchange) serve() {
 		return
 	}
 	x.sanitize()
+	x.decide()
+	for x.following.pending {
+		x.anew()
+		if !x.normalize() {
+			return
+		}
+		x.decide()
+	}
+}
+
+// decide finds the request's route and does what filters and route say.
+func (x *exchange) decide() {
 	x.findRoute()
-	if r.Upgrade != "" && !x.upgradable() {
+	if x.c.req.Upgrade != "" && !x.upgradable() {
 		x.blame("upgrade_failed")
 		x.reply(403, "", nil)
 		return
 	}
-	if len(c.v.before) > 0 && !x.filterRequest() {
+	if len(x.c.v.before) > 0 && !x.filterRequest() {
 		return
 	}
 	x.route()
@@ -115,14 +127,7 @@ func (x *exchange) upgradable() bool {
 
 // findRoute looks up what the configuration wants for the request.
 func (x *exchange) findRoute() {
-	v := x.c.v
-	table := v.inline
-	if table == nil {
-		table = x.c.p.state.Load().routes[routesKey{v.scope, x.c.config.RDS}]
-	}
-	if table != nil {
-		x.match = table.match(&x.c.req, &x.draw)
-	}
+	x.match = x.lookUp(&x.c.req)
 	if r := x.match.route; r != nil && r.Forward != nil {
 		x.split(r.Forward)
 		x.named = x.clusterName()
@@ -138,6 +143,19 @@ func (x *exchange) findRoute() {
 	}
 }
 
+// lookUp finds the route of a request.
+func (x *exchange) lookUp(r *http1.Request) match {
+	v := x.c.v
+	table := v.inline
+	if table == nil {
+		table = x.c.p.state.Load().routes[routesKey{v.scope, x.c.config.RDS}]
+	}
+	if table == nil {
+		return match{}
+	}
+	return table.match(r, &x.draw)
+}
+
 // route does what the route says.
 func (x *exchange) route() {
 	stats := x.c.v.http
@@ -151,7 +169,7 @@ func (x *exchange) route() {
 		x.blame("direct_response")
 		x.redirect(r.Direct.Status, string(r.Direct.Body), &mesh.Redirect{})
 	case r.Redirect != nil:
-		stats.redirect.Add(1)
+		stats.direct.Add(1) // Envoy counts both so
 		x.blame("direct_response")
 		x.redirect(r.Redirect.Status, "", r.Redirect)
 	case r.Tombstone != "":
@@ -191,7 +209,7 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		x.reply(a.ClusterNotFoundCode, "", nil)
 		return
 	}
-	if x.dropped() {
+	if x.trial == nil && x.dropped() {
 		return
 	}
 	if x.internal {
@@ -199,6 +217,10 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	}
 	x.requestOps()
 	x.rewrite(a)
+	if x.trial != nil {
+		x.trial.forwarded(x)
+		return
+	}
 	x.startRetrying(a.Retry)
 	for {
 		x.announce()
@@ -210,6 +232,9 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 			x.reply(503, "no healthy upstream", nil)
 			break
 		}
+		if x.retry.count == 1 && len(a.Mirrors) > 0 {
+			x.mirror(a)
+		}
 		if a.AutoHostRewrite {
 			x.rewriteHost(a, target.Hostname)
 		}
@@ -219,25 +244,35 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		}
 	}
 	x.endRetry()
+	x.endMirrors()
 }
 
 // dropped answers what the cluster's drop_overloads turn away (Envoy: router.cc, checkDropOverload).
 func (x *exchange) dropped() bool {
-	e := x.cluster.view.Load().config.Endpoints
-	if e == nil || e.Drop == 0 {
-		return false
-	}
-	body, mark, why := "drop overload", "x-envoy-drop-overload", flagDropOverload
-	switch {
-	case e.Drop == 1:
-		body, mark, why = "unconditional drop overload", "x-envoy-unconditional-drop-overload", flagUnconditionalDrop
-	case rand.Float32() >= e.Drop:
+	body, mark := dropOverload(x.cluster.view.Load().config.Endpoints)
+	if mark == "" {
 		return false
 	}
 	x.answered(503)
+	why := flagDropOverload
+	if mark == "x-envoy-unconditional-drop-overload" {
+		why = flagUnconditionalDrop
+	}
 	x.blame(spacesToUnderscores(body), why)
 	x.reply(503, body, func(h *http1.Header) { h.Set(mark, "true") })
 	return true
+}
+
+// dropOverload is what is said to a request that is turned away, in body and header; an empty header: it is not.
+func dropOverload(e *mesh.Endpoints) (body, mark string) {
+	switch {
+	case e == nil || e.Drop == 0:
+	case e.Drop == 1:
+		return "unconditional drop overload", "x-envoy-unconditional-drop-overload"
+	case rand.Float32() < e.Drop:
+		return "drop overload", "x-envoy-drop-overload"
+	}
+	return "", ""
 }
 
 // announce puts into the request's head what differs from attempt to attempt.
@@ -281,11 +316,7 @@ func (x *exchange) attempt(h *host) (again bool) {
 	}
 	x.facts.connected(l)
 	h.monitor.Load().Connected()
-	h.active.Add(1)
-	h.rqActive.Add(1)
-	h.rqTotal.Add(1)
-	x.cluster.stats.rqTotal.Add(1)
-	x.cluster.stats.rqActive.Add(1)
+	l.begin()
 	x.began.Store(max(int64(x.elapsed()), 1))
 	x.leg.Store(l)
 	x.request(l)
@@ -330,14 +361,7 @@ func (x *exchange) acquire(h *host) (*leg, failure) {
 // seen when its answer is read.
 func (x *exchange) request(l *leg) {
 	c, r := x.c, &x.c.req
-	framing := r.Framing
-	switch {
-	case r.Upgrade != "":
-		framing = http1.UntilClose
-	case framing == http1.Length && !r.Header.Has("content-length"):
-		framing = http1.Chunked // a field named by Connection is removed, whichever it is
-	}
-	l.served++
+	framing := framingOf(r)
 	l.out.framing, l.out.expired = framing, c.legExpired
 	l.out.buf = http1.AppendRequest(l.out.buf[:0], r, framing)
 	x.patience(&l.write, 0)
@@ -351,4 +375,15 @@ func (x *exchange) request(l *leg) {
 	if !x.sendBody(false) && !c.body.Done() && x.cause.Load() == running {
 		x.startSide(x.send)
 	}
+}
+
+// framingOf is how a request goes upstream.
+func framingOf(r *http1.Request) http1.Framing {
+	switch {
+	case r.Upgrade != "":
+		return http1.UntilClose
+	case r.Framing == http1.Length && !r.Header.Has("content-length"):
+		return http1.Chunked // a field named by Connection is removed, whichever it is
+	}
+	return r.Framing
 }

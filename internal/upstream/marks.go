@@ -4,6 +4,7 @@ package upstream
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/leno-mesh/leno/internal/mesh"
 )
@@ -12,24 +13,12 @@ import (
 // leaves its cluster, and he takes his away when he stops to watch. Together with the configured health they make what is
 // published: mesh.Host.State.
 
-// markKey is what flags hang at. The one host of a LOGICAL_DNS cluster stays the same whatever its address (Envoy: LogicalHost).
-func markKey(id mesh.ClusterID, c *mesh.Cluster, address netip.AddrPort) hostKey {
-	if c.Discovery == mesh.LogicalDNS {
-		address = netip.AddrPort{}
-	}
-	return hostKey{id, address}
-}
-
 // Mark sets and clears flags of one host and publishes what follows from it. False: the host is no member any more. Safe for
 // concurrent use.
 func (u *Upstream) Mark(id mesh.ClusterID, host netip.AddrPort, set, clear mesh.Flags) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	c := u.built[id].cluster
-	if c == nil {
-		return false
-	}
-	return u.mark(markKey(id, c, host), set, clear)
+	return u.mark(hostKey{id, host}, set, clear)
 }
 
 // mark is Mark for a key. Called with mu held.
@@ -56,15 +45,7 @@ func (u *Upstream) mark(k hostKey, set, clear mesh.Flags) bool {
 // member says whether there is such a host just now. Called with mu held.
 func (u *Upstream) member(k hostKey) bool {
 	b, ok := u.built[k.cluster]
-	if !ok {
-		return false
-	}
-	for _, h := range b.set.All {
-		if markKey(k.cluster, b.cluster, h.Address) == k {
-			return true
-		}
-	}
-	return false
+	return ok && slices.ContainsFunc(b.set.All, func(h *mesh.Host) bool { return h.Address == k.host })
 }
 
 // forget drops the flags of hosts that have left. Called with mu held.

@@ -3,7 +3,6 @@
 package upstream
 
 import (
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"testing"
@@ -62,18 +61,19 @@ func TestFlagsTakeHostsOut(t *testing.T) {
 	want("10.0.0.1:80 10.0.0.3:80", false)
 }
 
-func TestLogicalHostKeepsItsFlags(t *testing.T) {
-	s := newServer(t)
-	s.set("svc.test", "A", "10.0.0.1")
-	c := dnsCluster(s, mesh.LogicalDNS, mesh.DNSV4Only)
-	c.PanicThreshold = 0
-	u, want := follow(t, Options{}, c)
-	want("10.0.0.1:80")
-	u.Mark(mesh.ClusterID{Scope: "/", Name: "c"}, netip.MustParseAddrPort("10.0.0.1:80"), mesh.FailedOutlierCheck, 0)
-	want("")
-	s.set("svc.test", "A", "10.0.0.2")
-	poll(t, func() bool {
-		all := u.Hosts().Set(mesh.ClusterID{Scope: "/", Name: "c"}).All
-		return len(all) == 1 && fmt.Sprint(all[0].Address) == "10.0.0.2:80" && all[0].Flags == mesh.FailedOutlierCheck
-	})
+func TestAddressThatLeavesItsNameIsForgotten(t *testing.T) {
+	for _, d := range []mesh.Discovery{mesh.StrictDNS, mesh.LogicalDNS} {
+		s := newServer(t)
+		s.set("svc.test", "A", "10.0.0.1")
+		c := dnsCluster(s, d, mesh.DNSV4Only)
+		c.PanicThreshold = 0
+		u, want := follow(t, Options{}, c)
+		want("10.0.0.1:80")
+		u.Mark(mesh.ClusterID{Scope: "/", Name: "c"}, netip.MustParseAddrPort("10.0.0.1:80"), mesh.FailedOutlierCheck, 0)
+		want("")
+		s.set("svc.test", "A", "10.0.0.2")
+		want("10.0.0.2:80")
+		s.set("svc.test", "A", "10.0.0.1")
+		want("10.0.0.1:80")
+	}
 }

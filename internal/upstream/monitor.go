@@ -37,7 +37,7 @@ func (u *Upstream) Monitor(id mesh.ClusterID, host netip.AddrPort) *Monitor {
 	if d == nil {
 		return nil
 	}
-	return d.by[markKey(id, u.built[id].cluster, host)]
+	return d.by[hostKey{id, host}]
 }
 
 // Answered tells of an answer's status, which for gRPC is what stands for its code in HTTP.

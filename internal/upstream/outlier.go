@@ -43,7 +43,7 @@ func (u *Upstream) endDetectors() {
 	}
 	for id, d := range u.detectors {
 		if want[id] != d.config {
-			d.members(nil, &mesh.HostSet{})
+			d.members(&mesh.HostSet{})
 			if d.stop != nil {
 				d.stop()
 			}
@@ -64,17 +64,17 @@ func (u *Upstream) watchMembers() {
 			u.detectors[id] = d
 		}
 		if d.seen != b.set {
-			d.members(b.cluster, b.set)
+			d.members(b.set)
 		}
 	}
 }
 
 // members takes the hosts that there are now. Those that were ejected and have left are out no more.
-func (d *detector) members(c *mesh.Cluster, set *mesh.HostSet) {
+func (d *detector) members(set *mesh.HostSet) {
 	old := d.by
 	d.seen, d.hosts, d.by = set, make([]*Monitor, 0, len(set.All)), make(map[hostKey]*Monitor, len(set.All))
 	for _, h := range set.All {
-		k := markKey(d.id, c, h.Address)
+		k := hostKey{d.id, h.Address}
 		m := old[k]
 		if m == nil {
 			m = &Monitor{up: d.up, detector: d, key: k}
@@ -116,10 +116,10 @@ func (d *detector) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-t.C:
+		case <-t.C:
 			d.up.mu.Lock()
 			if ctx.Err() == nil {
-				d.sweep(now)
+				d.sweep(time.Now())
 			}
 			d.up.mu.Unlock()
 			t.Reset(d.config.Interval)
@@ -155,12 +155,18 @@ func (d *detector) eject(m *Monitor, k kind, now time.Time) {
 	d.count(1)
 	d.stats.enforce(k)
 	m.ejected = now
-	m.jitter = rand.N(c.MaxEjectionTimeJitter.Truncate(time.Millisecond) + time.Millisecond).Truncate(time.Millisecond)
-	if time.Duration(m.backOff)*c.BaseEjectionTime < c.MaxEjectionTime+c.BaseEjectionTime {
+	m.jitter = time.Duration(rand.Int64N(c.MaxEjectionTimeJitter.Milliseconds()+1)) * time.Millisecond
+	if float64(m.backOff)*float64(c.BaseEjectionTime) < float64(c.MaxEjectionTime)+float64(c.BaseEjectionTime) {
 		m.backOff++
 	}
 	d.up.o.Log.Info("host is ejected", "cluster", d.id.Name, "host", m.key.host, "why", kinds[k].name)
 	d.up.mark(m.key, mesh.FailedOutlierCheck, 0)
+}
+
+// outFor is how long the host is out, in nanoseconds: settings that mean "for ever" do not fit a time.Duration.
+func (m *Monitor) outFor() float64 {
+	c := m.detector.config
+	return min(float64(m.backOff)*float64(c.BaseEjectionTime), float64(c.MaxEjectionTime)) + float64(m.jitter)
 }
 
 // uneject brings a host back. A row of failures from before would eject it again too soon.
@@ -178,7 +184,7 @@ func (d *detector) uneject(m *Monitor, now time.Time) {
 func (d *detector) sweep(now time.Time) {
 	c := d.config
 	for _, m := range d.hosts {
-		if m.isOut() && min(time.Duration(m.backOff)*c.BaseEjectionTime, c.MaxEjectionTime)+m.jitter <= now.Sub(m.ejected) {
+		if m.isOut() && m.outFor() <= float64(now.Sub(m.ejected)) {
 			d.uneject(m, now)
 		}
 		m.external.turn()
@@ -254,7 +260,7 @@ func (u *Upstream) SuccessRates(id mesh.ClusterID) *mesh.SuccessRates {
 	s := &mesh.SuccessRates{Average: d.found[0].average, Threshold: d.found[0].threshold,
 		LocalAverage: d.found[1].average, LocalThreshold: d.found[1].threshold, Hosts: map[netip.AddrPort]mesh.HostRates{}}
 	for _, h := range d.seen.All {
-		if m := d.by[markKey(id, u.built[id].cluster, h.Address)]; m != nil {
+		if m := d.by[hostKey{id, h.Address}]; m != nil {
 			s.Hosts[h.Address] = mesh.HostRates{Rate: m.external.found, Local: m.local.found}
 		}
 	}

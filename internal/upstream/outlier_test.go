@@ -5,6 +5,7 @@ package upstream
 import (
 	"log/slog"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -150,6 +151,17 @@ func TestReturn(t *testing.T) {
 	b.out(1)
 	b.sweepAfter(time.Second)
 	b.out()
+}
+
+func TestForEver(t *testing.T) {
+	b := newBench(t, detecting(1, func(c *mesh.OutlierDetection) {
+		c.BaseEjectionTime, c.MaxEjectionTime, c.MaxEjectionTimeJitter = math.MaxInt64, math.MaxInt64, math.MaxInt64
+	}))
+	for range 3 {
+		b.host(0).Answered(500)
+	}
+	b.sweepAfter(100 * 365 * 24 * time.Hour)
+	b.out(0)
 }
 
 func TestJitter(t *testing.T) {

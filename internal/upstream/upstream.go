@@ -160,7 +160,7 @@ func (u *Upstream) members(id mesh.ClusterID, c *mesh.Cluster, own *mesh.Localit
 			hostname = e.Host
 		}
 		set.All = append(set.All, &mesh.Host{Address: a, Hostname: hostname, Weight: max(e.Weight, 1), Health: e.Health,
-			Flags: u.marks[markKey(id, c, a)], Priority: e.Priority, Locality: e.Locality, HashKey: e.HashKey})
+			Flags: u.marks[hostKey{id, a}], Priority: e.Priority, Locality: e.Locality, HashKey: e.HashKey})
 	}
 	for i := range c.Endpoints.Endpoints {
 		e := &c.Endpoints.Endpoints[i]

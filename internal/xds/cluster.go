@@ -199,6 +199,7 @@ func upstreamHTTP(p *clusterv3.Cluster, c *mesh.Cluster, f *findings) {
 		}
 		common := o.GetCommonHttpProtocolOptions()
 		c.IdleTimeout = duration(common.GetIdleTimeout(), time.Hour, join(path, "common_http_protocol_options.idle_timeout"), f)
+		c.ErrorMatcher = errorMatcher(o.GetOutlierDetection().GetErrorMatcher(), join(path, "outlier_detection.error_matcher"), f)
 		c.MaxRequestsPerConnection = uint32Or(common.GetMaxRequestsPerConnection(), c.MaxRequestsPerConnection)
 	}
 }

@@ -90,7 +90,7 @@ func clusterFields() []section {
 			{path: "use_tcp_for_dns_lookups", rule: refused, note: "names are asked for over UDP first"},
 			{path: "upstream_config", rule: refused, note: "there is one kind of upstream"},
 		}},
-		outlierFields(),
+		outlierFields(), errorMatcherFields(),
 		{name: "load_assignment", title: "Load assignments", msg: "envoy.config.endpoint.v3.ClusterLoadAssignment", rows: []row{
 			{path: "cluster_name", rule: honoured},
 			{path: "endpoints", rule: honoured, into: []string{"locality"}},
@@ -129,7 +129,7 @@ func clusterFields() []section {
 		{name: "http_options", title: "Upstream HTTP options", msg: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions", rows: []row{
 			{path: "common_http_protocol_options.idle_timeout", rule: honoured, note: "absent: 1 h; 0: never"},
 			{path: "common_http_protocol_options.max_requests_per_connection", rule: honoured},
-			{path: "outlier_detection", rule: refused, note: "statuses from 500 on are failures"},
+			{path: "outlier_detection.error_matcher", rule: honoured, into: []string{"error_matcher"}},
 			{path: "explicit_http_config.http_protocol_options{}", rule: honoured, note: "only empty"},
 			{path: "explicit_http_config.http2_protocol_options", rule: refused, note: h2},
 			{path: "use_downstream_protocol_config.http_protocol_options{}", rule: honoured, note: "clients speak HTTP/1.1, and so do upstreams"},

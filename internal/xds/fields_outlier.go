@@ -33,3 +33,20 @@ func outlierFields() section {
 		{path: "detect_degraded_hosts", rule: refused, note: "use health_status DEGRADED"},
 	}}
 }
+
+// errorMatcherFields are the rows of what outlier detection takes for a failure.
+func errorMatcherFields() section {
+	const response = "outlier detection sees the head of the answer: use http_response_headers_match"
+	return section{name: "error_matcher", title: "Answers that are failures", msg: "envoy.config.common.matcher.v3.MatchPredicate", rows: []row{
+		{path: "or_match.rules", rule: honoured, into: []string{"error_matcher"}},
+		{path: "and_match.rules", rule: honoured, into: []string{"error_matcher"}},
+		{path: "not_match", rule: honoured, into: []string{"error_matcher"}},
+		{path: "any_match", rule: honoured},
+		{path: "http_response_headers_match.headers", rule: honoured, into: []string{"header_match"}},
+		{path: "http_request_headers_match", rule: refused, note: response},
+		{path: "http_request_trailers_match", rule: refused, note: response},
+		{path: "http_response_trailers_match", rule: refused, note: response},
+		{path: "http_request_generic_body_match", rule: refused, note: response},
+		{path: "http_response_generic_body_match", rule: refused, note: response},
+	}}
+}

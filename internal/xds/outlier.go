@@ -7,6 +7,7 @@ import (
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/matcher/v3"
 
 	"github.com/leno-mesh/leno/internal/mesh"
 )
@@ -62,4 +63,24 @@ func distinct(e *mesh.Endpoints, f *findings) {
 		}
 		seen[a] = true
 	}
+}
+
+// errorMatcher reads what outlier detection takes for a failure; nil: what it does by itself.
+func errorMatcher(p *matcherv3.MatchPredicate, path string, f *findings) *mesh.ErrorMatcher {
+	if p == nil {
+		return nil
+	}
+	set := func(field string, rules []*matcherv3.MatchPredicate) (all []*mesh.ErrorMatcher) {
+		for i, r := range rules {
+			all = append(all, errorMatcher(r, at(join(path, field+".rules"), i), f))
+		}
+		return all
+	}
+	m := &mesh.ErrorMatcher{Any: p.GetAnyMatch(), And: set("and_match", p.GetAndMatch().GetRules()), Or: set("or_match", p.GetOrMatch().GetRules()),
+		Not: errorMatcher(p.GetNotMatch(), join(path, "not_match"), f)}
+	if h := p.GetHttpResponseHeadersMatch(); h != nil {
+		m.Headers = headerMatches(h.GetHeaders(), join(path, "http_response_headers_match.headers"), f)
+		m.Any = len(h.GetHeaders()) == 0
+	}
+	return m
 }

@@ -150,7 +150,9 @@ func (p *player) repeated(st step) (string, error) {
 		if st.fresh || i == 0 && !st.keep {
 			p.drop()
 		}
-		p.w.j.take()
+		if !st.countApart || i == 0 {
+			p.w.j.take()
+		}
 		one := st
 		one.text = strings.ReplaceAll(st.text, "(n)", strconv.Itoa(i))
 		one.sent = i
@@ -160,12 +162,29 @@ func (p *player) repeated(st step) (string, error) {
 		}
 		var b strings.Builder
 		b.WriteString(got)
+		if st.countApart {
+			all.add(b.String())
+			continue
+		}
 		p.w.j.settle()
 		for _, s := range p.w.j.take() {
 			normalSeen(&b, s)
 			conns[fmt.Sprintf("%s %d", s.upstream, s.conn)] = true
 		}
 		all.add(b.String())
+	}
+	if st.countApart {
+		quiet := 30 * time.Millisecond
+		if st.random {
+			quiet = 200 * time.Millisecond // how many will come is not known
+		}
+		p.w.j.await(st.apart, quiet)
+		for _, s := range p.w.j.take() {
+			var b strings.Builder
+			normalSeen(&b, s)
+			all.add(b.String())
+			conns[fmt.Sprintf("%s %d", s.upstream, s.conn)] = true
+		}
 	}
 	out := all.String()
 	if st.countConns {
@@ -496,6 +515,13 @@ func (p *player) dialog(st step) (string, error) {
 		case "hold":
 			held = true
 			continue
+		case "seen":
+			n, err := strconv.Atoi(arg)
+			if err != nil {
+				return "", err
+			}
+			p.w.j.heads(n)
+			continue
 		case "shut":
 			w.CloseWrite()
 			all = true
@@ -515,7 +541,7 @@ func (p *player) dialog(st step) (string, error) {
 		case "end":
 			all = true
 		default:
-			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, read, readbody, hold or end", line)
+			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, seen, read, readbody, hold or end", line)
 		}
 		for {
 			got, err := r.ReadString('\n')

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,8 +45,9 @@ static_resources:
 
 // side is one data plane that lives through all configurations.
 type side struct {
-	w *world
-	p *process
+	w       *world
+	p       *process
+	counted map[string]string // the statistics before the requests to the present configuration
 }
 
 func newSide(t *testing.T, name string, stop os.Signal, run func(*world) (*process, error)) *side {
@@ -159,6 +161,9 @@ func TestGenerated(t *testing.T) {
 			d.offer(t, listeners)
 			wg.Go(func() {
 				if errs[i] = d.serves(n + 1); errs[i] == nil {
+					d.counted, errs[i] = d.p.stats()
+				}
+				if errs[i] == nil {
 					answers[i], errs[i] = d.play(steps)
 					if *showFlag {
 						t.Log(d.p.output())
@@ -184,6 +189,12 @@ func TestGenerated(t *testing.T) {
 				found[i] = f + "\n" + stepText(parsed, f)
 			}
 		}
+		if len(found) == 0 {
+			var err error
+			if found, err = compareCounters(envoy, leno); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if len(found) > 0 {
 			different++
 			path := filepath.Join(os.TempDir(), fmt.Sprintf("generated-%d.json", n))
@@ -200,6 +211,43 @@ func TestGenerated(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// uncompared are parts of the names of statistics that depend on time, on how connections are reused, or on how often a
+// configuration was tried.
+var uncompared = regexp.MustCompile(`cx_|_active|bytes|_time|_ms|pending|flow_control|open$|remaining|membership|update|config|health|version|lb_|assignment|rq_max|idle|warming|default\.|total_match`)
+
+// compareCounters says which counters of requests grew differently, once they stand still.
+func compareCounters(envoy, leno *side) (found []string, err error) {
+	for range 10 {
+		var now [2]map[string]string
+		for i, d := range []*side{envoy, leno} {
+			if now[i], err = d.p.stats(); err != nil {
+				return nil, err
+			}
+		}
+		found = nil
+		for name := range now[1] {
+			if !strings.HasPrefix(name, "http.web.") && !strings.HasPrefix(name, "cluster.") || uncompared.MatchString(name) {
+				continue
+			}
+			if w, g := grown(envoy, now[0], name), grown(leno, now[1], name); w != g {
+				found = append(found, fmt.Sprintf("%s grew by %d in Envoy and by %d in leno", name, w, g))
+			}
+		}
+		if len(found) == 0 {
+			return nil, nil
+		}
+		time.Sleep(50 * time.Millisecond) // between two looks of a poll that is bounded
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
+func grown(d *side, now map[string]string, name string) int {
+	a, _ := strconv.Atoi(d.counted[name])
+	b, _ := strconv.Atoi(now[name])
+	return max(b-a, 0) // Envoy forgets what no configuration counts any more
 }
 
 // stepText is what the step that a difference names sent.

@@ -3,6 +3,7 @@
 package oracle
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -123,10 +124,11 @@ func (p *process) clusters() (map[string]string, error) {
 
 func (p *process) output() string {
 	b, _ := os.ReadFile(p.log)
-	if len(b) > 1500 {
-		b = b[len(b)-1500:]
+	if at := bytes.Index(b, []byte("\npanic: ")); at >= 0 {
+		b = b[at:] // the reason comes first
+		return string(b[:min(len(b), 3000)])
 	}
-	return string(b)
+	return string(b[max(0, len(b)-1500):])
 }
 
 // stop ends the process: by sig, by force after 10 s.

@@ -44,6 +44,8 @@ type exchange struct {
 	times, parallel        int
 	answers                int
 	random, countConns     bool
+	countApart             bool
+	apart                  int
 	warm                   bool
 	until                  string
 	body, head             int
@@ -206,6 +208,9 @@ func (e *exchange) read(options map[string]string) error {
 			e.warm = true
 		case "connections":
 			e.countConns = true
+		case "apart":
+			e.countApart = true
+			e.apart, err = strconv.Atoi(v)
 		case "until":
 			e.until = v
 		case "times":

@@ -63,6 +63,35 @@ func (j *journal) settle() {
 	}
 }
 
+// await waits until n requests have come, and until no more come for the time quiet.
+func (j *journal) await(n int, quiet time.Duration) {
+	const limit = 5 * time.Second
+	last, since := -1, time.Now()
+	for begun := time.Now(); time.Since(begun) < limit; time.Sleep(5 * time.Millisecond) {
+		j.mu.Lock()
+		now, reading := len(j.all), j.reading
+		j.mu.Unlock()
+		if now != last || reading > 0 {
+			last, since = now, time.Now()
+		}
+		if now >= n && time.Since(since) >= quiet {
+			return
+		}
+	}
+}
+
+// heads waits until the heads of n requests have come.
+func (j *journal) heads(n int) {
+	for begun := time.Now(); time.Since(begun) < 5*time.Second; time.Sleep(5 * time.Millisecond) {
+		j.mu.Lock()
+		now := len(j.all) + j.reading
+		j.mu.Unlock()
+		if now >= n {
+			return
+		}
+	}
+}
+
 // close notes the beginning and the end (n 1 and -1) of a silent close.
 func (j *journal) close(n int) {
 	j.mu.Lock()
