@@ -30,6 +30,7 @@ func (x *exchange) serve() {
 		c.out.framing = http1.None
 		c.out.buf = append(c.out.buf[:0], http1.Continue...)
 		if x.flush() != nil {
+			x.blame("downstream_remote_disconnect", flagClientEnded)
 			return
 		}
 		r.Header.Del("expect")
