@@ -81,6 +81,7 @@ const (
 	DegradedActiveCheck                     // DEGRADED_ACTIVE_HC
 	PendingActiveCheck                      // PENDING_ACTIVE_HC: not checked yet
 	ExcludedByActiveCheck                   // EXCLUDED_VIA_IMMEDIATE_HC_FAIL: it asked to be left out, and fails
+	PendingRemoval                          // PENDING_DYNAMIC_REMOVAL: no member any more, and kept while checks find it healthy
 	ActiveCheckTimeout                      // ACTIVE_HC_TIMEOUT: why it failed; it adds nothing to FailedActiveCheck
 )
 

@@ -391,6 +391,12 @@ type Cluster struct {
 	Outlier *OutlierDetection
 	// ErrorMatcher is what outlier detection looks at answers with; nil: statuses from 500 on are failures.
 	ErrorMatcher *ErrorMatcher
+	// Check tries the hosts; nil: nobody does. A pointer that stays says that what was learned stays, too.
+	Check *HealthCheck
+	// RemoveAtOnce: a host that is no member any more leaves even if checks find it healthy (ignore_health_on_host_removal).
+	RemoveAtOnce bool
+	// WaitForCheck: a new host does not count as a member before its first check (common_lb_config.ignore_new_hosts_until_first_hc).
+	WaitForCheck bool
 	// CloseOnHostFailure ends the TCP connections to a host that fails at run time (close_connections_on_host_health_failure).
 	CloseOnHostFailure bool
 	// PanicThreshold in percent (common_lb_config.healthy_panic_threshold, whole): default 50; 0: never panic.

@@ -40,6 +40,7 @@ func (x *exchange) answer(l *leg) (again bool) {
 		x.heard.Store(max(int64(x.elapsed()), 1))
 		x.facts.heard = time.Duration(x.heard.Load())
 		l.pool.host.monitor.Load().Answered(x.outcome(&l.response))
+		l.pool.cluster.asksToLeave(l.pool.host, &l.response.Header)
 		if x.afterResponse(&l.response) {
 			return x.discard(l)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/leno-mesh/leno/internal/mesh"
+	"github.com/leno-mesh/leno/internal/proxy/http1"
 	"github.com/leno-mesh/leno/internal/telemetry"
 	"github.com/leno-mesh/leno/internal/upstream"
 )
@@ -78,6 +79,13 @@ func (c *cluster) monitorOf(h *host) *upstream.Monitor {
 		return nil
 	}
 	return c.up.Monitor(c.id, h.address)
+}
+
+// asksToLeave looks whether a host says in its answer that it is to be left alone (Envoy: router.cc, onUpstreamHeaders).
+func (c *cluster) asksToLeave(h *host, answer *http1.Header) {
+	if c.up != nil && c.view.Load().config.Check != nil && answer.Has("x-envoy-immediate-health-check-fail") {
+		c.up.Answered(c.id, h.address)
+	}
 }
 
 // leave ends the HTTP connections to hosts that have failed just now, each after its request. TCP connections only end if that is

@@ -60,6 +60,16 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 			e.value64("outlier_detection.ejections_active", ejections.Active())
 			ejections.Counters(func(leaf string, v uint64) { e.counter64("outlier_detection."+leaf, v) })
 		}
+		for name, checks := range p.o.Upstream.Checks() {
+			e := scope{emit, "cluster", "envoy.cluster_name", name.Cluster}
+			prefix := "health_check."
+			if name.Check != "" {
+				prefix += "name." + name.Check + "."
+			}
+			e.gauge(prefix+"healthy", &checks.Healthy)
+			e.gauge(prefix+"degraded", &checks.Degraded)
+			checks.Counters(func(leaf string, v uint64) { e.counter64(prefix+leaf, v) })
+		}
 	}
 	p.collectMembers(emit)
 }

@@ -133,7 +133,9 @@ func (c *httpConn) one() bool {
 		c.x.log()
 		c.linger()
 		return false
-	default: // the client has gone
+	default: // the client has gone in the middle of the head
+		stats.rqTotal.Add(1)
+		stats.rqGone.Add(1)
 		c.x.blame("downstream_remote_disconnect", flagClientEnded)
 		c.x.log()
 		return false

@@ -153,3 +153,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 	p.logs.Close(time.Second)
 	return nil
 }
+
+// HasTraffic says whether there ever was a connection to a host of the cluster.
+func (p *Proxy) HasTraffic(id mesh.ClusterID) bool {
+	c := p.state.Load().clusters[id]
+	return c != nil && c.stats.cxTotal.Load() > 0
+}

@@ -35,7 +35,10 @@ func (x *exchange) serve() {
 		}
 		r.Header.Del("expect")
 	}
-	if !r.Header.Has("host") || strings.IndexByte(r.Path, '#') >= 0 {
+	if fragment := strings.IndexByte(r.Path, '#') >= 0; fragment || !r.Header.Has("host") {
+		if fragment && r.Header.Has("host") {
+			c.v.http.rqBadPath.Add(1)
+		}
 		c.closing = true
 		if x.blame("path_normalization_failed"); !r.Header.Has("host") {
 			x.blame("missing_host_header")
@@ -101,12 +104,13 @@ func (x *exchange) normalize() bool {
 			x.refuse(400, nil)
 			return false
 		case redirectPathTo:
-			c.v.http.rqNewPath.Add(1)
 			x.blame("path_normalization_failed")
 			if x.grpc { // such a client follows no redirect
+				c.v.http.rqBadPath.Add(1)
 				x.refuse(400, nil)
 				return false
 			}
+			c.v.http.rqNewPath.Add(1)
 			x.refuse(307, func(h *http1.Header) { h.Set("location", path) })
 			return false
 		}

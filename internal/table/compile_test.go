@@ -117,6 +117,10 @@ func TestTiers(t *testing.T) {
 			l.Chains = append(l.Chains, &mesh.FilterChain{Match: mesh.ChainMatch{
 				Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, HTTP: &mesh.HTTPConnectionManager{}})
 		}, TierProxy, "http_connection_manager"},
+		{"health checks", func(_ *mesh.Listener, c *mesh.Cluster, _ *mesh.HostSet) { c.Check = &mesh.HealthCheck{} }, TierSocket, "balances exactly"},
+		{"health checks that end connections", func(_ *mesh.Listener, c *mesh.Cluster, _ *mesh.HostSet) {
+			c.Check, c.CloseOnHostFailure = &mesh.HealthCheck{}, true
+		}, TierProxy, "close_connections_on_host_health_failure"},
 		{"outlier detection", func(_ *mesh.Listener, c *mesh.Cluster, _ *mesh.HostSet) { c.Outlier = &mesh.OutlierDetection{} }, TierProxy, "outlier_detection"},
 		{"outlier detection, all are out", func(_ *mesh.Listener, c *mesh.Cluster, h *mesh.HostSet) {
 			c.Outlier, h.Usable = &mesh.OutlierDetection{}, nil

@@ -92,6 +92,9 @@ func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet) str
 	if m.Outlier != nil {
 		return fmt.Sprintf("cluster %s: outlier_detection: what comes of connections is judged in the agent", m.Name)
 	}
+	if m.Check != nil && m.CloseOnHostFailure {
+		return fmt.Sprintf("cluster %s: close_connections_on_host_health_failure: only the agent can end connections", m.Name)
+	}
 	usable := set.Usable
 	if len(usable) == 0 {
 		return "" // nothing to balance: refused in any tier

@@ -70,6 +70,7 @@ func (u *Upstream) reconcile(ctx context.Context, running *sync.WaitGroup) {
 		}
 	}
 	u.reconcileDetectors(ctx, running)
+	u.reconcileChecks(ctx, running)
 	for k, resolvers := range want {
 		if u.names[k] != nil {
 			continue

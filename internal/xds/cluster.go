@@ -48,6 +48,11 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 	balancing(&p, c, f)
 	upstreamHTTP(&p, c, f)
 	c.Outlier = outlierDetection(p.GetOutlierDetection(), f)
+	c.Check = healthCheck(p.GetHealthChecks(), f)
+	c.RemoveAtOnce, c.WaitForCheck = p.GetIgnoreHealthOnHostRemoval(), p.GetCommonLbConfig().GetIgnoreNewHostsUntilFirstHc()
+	if c.Check != nil && c.SlowStart != nil {
+		f.refused("health_checks", "is not supported together with slow_start_config: leno accepts one of them")
+	}
 	out := &clusterResource{cluster: c}
 	// A tombstone keeps what is known of the cluster, so that status can show it.
 	f.unit("", func(reason string) { c.Tombstone = reason })
@@ -56,7 +61,10 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 	} else {
 		inlineEndpoints(&p, c, f)
 		if c.Discovery == mesh.Static && c.Outlier != nil && c.Endpoints != nil {
-			distinct(c.Endpoints, f)
+			distinct(c.Endpoints, "outlier_detection", f)
+		}
+		if c.Discovery == mesh.Static && c.Check != nil && c.Endpoints != nil {
+			distinct(c.Endpoints, "health_checks", f)
 		}
 	}
 	f.bury()

@@ -111,6 +111,9 @@ func (f *findings) refusedOutside(path, field string) bool {
 func endpoint(p *endpointv3.LbEndpoint, path string, byName bool, f *findings) (mesh.Endpoint, bool) {
 	e := mesh.Endpoint{Weight: uint32Or(p.GetLoadBalancingWeight(), 1), Hostname: p.GetEndpoint().GetHostname(),
 		HashKey: p.GetMetadata().GetFilterMetadata()["envoy.lb"].GetFields()["hash_key"].GetStringValue()}
+	if h := p.GetEndpoint().GetHealthCheckConfig(); h != nil {
+		e.Check = endpointCheck(h, join(path, "endpoint.health_check_config"), f)
+	}
 	switch p.GetHealthStatus() {
 	case corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY:
 	case corev3.HealthStatus_DEGRADED:

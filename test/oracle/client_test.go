@@ -95,6 +95,12 @@ func (p *player) step(st step) (string, error) {
 			return "", err
 		}
 	}
+	if st.checksOf != "" {
+		p.w.j.answerChecks(st.checksOf, strings.ReplaceAll(st.checksSay, "_", " "))
+	}
+	if st.checked {
+		return p.w.j.takeChecks(), nil
+	}
 	if st.stats || st.clusters {
 		return p.statistics(st)
 	}

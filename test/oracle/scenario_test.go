@@ -40,6 +40,8 @@ type exchange struct {
 	from, sport            string
 	tcp, stats, raw        bool
 	clusters               bool
+	checked                bool   // the health checks that came
+	checksOf, checksSay    string // what this upstream answers health checks from now on
 	keep, fresh, unowned   bool
 	times, parallel        int
 	answers                int
@@ -194,6 +196,10 @@ func (e *exchange) read(options map[string]string) error {
 			e.stats = true
 		case "clusters":
 			e.clusters = true
+		case "checked":
+			e.checked = true
+		case "checks":
+			e.checksOf, e.checksSay, _ = strings.Cut(v, ":")
 		case "raw":
 			e.raw = true
 		case "keep":

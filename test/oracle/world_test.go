@@ -94,7 +94,7 @@ func (w *world) upstreamPort(name string) (int, error) {
 }
 
 func (w *world) tcpPort(name string) (int, error) {
-	return w.once("tcp "+name, func() (int, error) { return w.listen((&tcpUpstream{name: name}).handle) })
+	return w.once("tcp "+name, func() (int, error) { return w.listen((&tcpUpstream{name: name, j: &w.j}).handle) })
 }
 
 func (w *world) greeterPort(name string) (int, error) {
