@@ -24,6 +24,7 @@ func allCommands() map[string]commandSpec {
 		"REQ_WITHOUT_QUERY": {part: mesh.FormatPart{Command: mesh.CommandRequestWithoutQuery}, operands: needsOperand, length: true,
 			formatter: true, read: headerNames},
 		"RESP":    {part: mesh.FormatPart{Command: mesh.CommandResponseHeader}, operands: needsOperand, length: true, read: headerNames},
+		"PATH":    {operands: mayHaveOperand, length: true, read: pathOf},
 		"TRAILER": {part: mesh.FormatPart{Command: mesh.CommandAbsent}, operands: needsOperand, length: true, read: headerNames},
 
 		"START_TIME":       {part: mesh.FormatPart{Command: mesh.CommandStartTime}, operands: mayHaveOperand, read: timeLayout},
@@ -117,7 +118,7 @@ var unsupported = map[operands]string{
 		UPSTREAM_HOSTS_ATTEMPTED UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT UPSTREAM_HOST_NAMES_ATTEMPTED
 		UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT UPSTREAM_LOCAL_CLOSE_REASON UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID UPSTREAM_SERVER_NAME
 		UPSTREAM_TLS_GROUP UPSTREAM_WIRE_BYTES_RECEIVED UPSTREAM_WIRE_BYTES_SENT VIRTUAL_CLUSTER_NAME`,
-	mayHaveOperand: `PATH QUERY_PARAMS`,
+	mayHaveOperand: `QUERY_PARAMS`,
 	needsOperand: `CEL CLUSTER_METADATA COALESCE DYNAMIC_METADATA FILTER_STATE METADATA QUERY_PARAM REQUEST_HEADER UPSTREAM_FILTER_STATE
 		UPSTREAM_METADATA`,
 }
@@ -149,6 +150,31 @@ func headerNames(part *mesh.FormatPart, operand string) error {
 	part.Header = strings.ToLower(names[0])
 	if len(names) == 2 {
 		part.Alternative = strings.ToLower(names[1])
+	}
+	return nil
+}
+
+// pathOf reads which path is meant, and whether its query is: it is a header of the request in any case.
+func pathOf(part *mesh.FormatPart, operand string) error {
+	part.Command = mesh.CommandRequestHeader
+	words := append(strings.Split(operand, ":"), "") // Envoy does not mind more of them
+	query, which := words[0], words[1]
+	switch query {
+	case "NQ":
+		part.Command = mesh.CommandRequestWithoutQuery
+	case "", "WQ":
+	default:
+		return fmt.Errorf("%q must be WQ or NQ", query)
+	}
+	switch which {
+	case "ORIG":
+		part.Header = "x-envoy-original-path"
+	case "PATH":
+		part.Header = ":path"
+	case "", "ORIG_OR_PATH":
+		part.Header, part.Alternative = "x-envoy-original-path", ":path"
+	default:
+		return fmt.Errorf("%q must be ORIG, PATH or ORIG_OR_PATH", which)
 	}
 	return nil
 }
