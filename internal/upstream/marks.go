@@ -13,16 +13,36 @@ import (
 // leaves its cluster, and he takes his away when he stops to watch. Together with the configured health they make what is
 // published: mesh.Host.State.
 
+// identity is what makes a host the same one when its cluster changes: another weight, priority or health leaves it as it is
+// (Envoy: BaseDynamicClusterImpl::updateDynamicHostList).
+type identity struct {
+	cluster  mesh.ClusterID
+	address  netip.AddrPort
+	hostname string
+	locality mesh.Locality
+}
+
+func identityOf(id mesh.ClusterID, h *mesh.Host) identity {
+	return identity{id, h.Address, h.Hostname, h.Locality}
+}
+
 // Mark sets and clears flags of one host and publishes what follows from it. False: the host is no member any more. Safe for
 // concurrent use.
 func (u *Upstream) Mark(id mesh.ClusterID, host netip.AddrPort, set, clear mesh.Flags) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.mark(hostKey{id, host}, set, clear)
+	if members := u.built[id].set; members != nil {
+		for _, h := range members.All {
+			if h.Address == host {
+				return u.mark(identityOf(id, h), set, clear)
+			}
+		}
+	}
+	return false
 }
 
-// mark is Mark for a key. Called with mu held.
-func (u *Upstream) mark(k hostKey, set, clear mesh.Flags) bool {
+// mark is Mark for a host. Called with mu held.
+func (u *Upstream) mark(k identity, set, clear mesh.Flags) bool {
 	if !u.member(k) {
 		return false
 	}
@@ -43,9 +63,9 @@ func (u *Upstream) mark(k hostKey, set, clear mesh.Flags) bool {
 }
 
 // member says whether there is such a host just now. Called with mu held.
-func (u *Upstream) member(k hostKey) bool {
+func (u *Upstream) member(k identity) bool {
 	b, ok := u.built[k.cluster]
-	return ok && slices.ContainsFunc(b.set.All, func(h *mesh.Host) bool { return h.Address == k.host })
+	return ok && slices.ContainsFunc(b.set.All, func(h *mesh.Host) bool { return identityOf(k.cluster, h) == k })
 }
 
 // forget drops the flags of hosts that have left. Called with mu held.

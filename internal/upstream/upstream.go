@@ -32,7 +32,7 @@ type Upstream struct {
 	hosts *mesh.Hosts
 	built map[mesh.ClusterID]built
 	names map[nameKey]*name // what is resolved now
-	marks map[hostKey]mesh.Flags
+	marks map[identity]mesh.Flags
 
 	detectors map[mesh.ClusterID]*detector
 	ejections map[string]*Ejections // by Cluster.StatName
@@ -53,7 +53,7 @@ func New(o Options) *Upstream {
 		o.HostsFile = "/etc/hosts"
 	}
 	return &Upstream{o: o, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), cfg: &mesh.Config{},
-		hosts: &mesh.Hosts{}, built: map[mesh.ClusterID]built{}, names: map[nameKey]*name{}, marks: map[hostKey]mesh.Flags{},
+		hosts: &mesh.Hosts{}, built: map[mesh.ClusterID]built{}, names: map[nameKey]*name{}, marks: map[identity]mesh.Flags{},
 		detectors: map[mesh.ClusterID]*detector{}, ejections: map[string]*Ejections{}}
 }
 
@@ -159,8 +159,10 @@ func (u *Upstream) members(id mesh.ClusterID, c *mesh.Cluster, own *mesh.Localit
 		if hostname == "" {
 			hostname = e.Host
 		}
-		set.All = append(set.All, &mesh.Host{Address: a, Hostname: hostname, Weight: max(e.Weight, 1), Health: e.Health,
-			Flags: u.marks[hostKey{id, a}], Priority: e.Priority, Locality: e.Locality, HashKey: e.HashKey})
+		h := &mesh.Host{Address: a, Hostname: hostname, Weight: max(e.Weight, 1), Health: e.Health,
+			Priority: e.Priority, Locality: e.Locality, HashKey: e.HashKey}
+		h.Flags = u.marks[identityOf(id, h)]
+		set.All = append(set.All, h)
 	}
 	for i := range c.Endpoints.Endpoints {
 		e := &c.Endpoints.Endpoints[i]
