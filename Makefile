@@ -4,6 +4,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BENCH   ?=
+SEED    ?= 1
 
 .DEFAULT_GOAL := help
 
@@ -27,6 +28,14 @@ test-full: ## everything: real programs, faults, Envoy again, race detector, sto
 	$(MAKE) demo
 	test/kernels/run.sh 6.1 6.12
 
+soak: ## generated configurations through Envoy and leno, then random faults under load; writes test/soak.json (root; about half an hour)
+	test/install.sh $(TEST_PACKAGES) envoy
+	mkdir -p bin
+	$(GO) test -timeout 60m -tags full ./test/oracle -run 'TestGenerated$$' -generate.seed $(SEED) -generate.configs 1000 -generate.report $(CURDIR)/bin/generated.json
+	$(GO) test -timeout 30m ./test/faults -run TestSoak -soak.seed $(SEED) -soak.seconds 610 -soak.report $(CURDIR)/bin/faults.json
+	$(GO) run ./test/soak bin/generated.json bin/faults.json > bin/soak.json
+	mv bin/soak.json test/soak.json
+
 bench: ## compare with the bare connection, nginx, HAProxy and Envoy (root; BENCH=--quick ends within a minute)
 	test/install.sh wrk nginx-light haproxy envoy
 	$(GO) run ./bench $(BENCH)
@@ -44,12 +53,13 @@ lint: ## gofmt, vet, staticcheck
 	$(GO) vet -tags full ./...
 	$(GO) tool staticcheck -tags full ./...
 
-fuzz: ## fuzz the decoder and the HTTP reader, each for FUZZTIME (default 60s)
+fuzz: ## fuzz the decoder and both HTTP readers, each for FUZZTIME (default 60s)
 	$(GO) test ./internal/xds -run '^$$' -fuzz FuzzDecode -fuzztime $(or $(FUZZTIME),60s)
 	$(GO) test ./internal/proxy/http1 -run '^$$' -fuzz FuzzRequest -fuzztime $(or $(FUZZTIME),60s)
+	$(GO) test ./internal/proxy/http1 -run '^$$' -fuzz FuzzResponse -fuzztime $(or $(FUZZTIME),60s)
 
 # Debian packages that the tests use.
 TEST_PACKAGES = iproute2 curl
 FULL_PACKAGES = nginx-light wrk redis-server postgresql iperf3 openssh-server haproxy qemu-system-x86 busybox-static cpio
 
-.PHONY: help build demo test test-full bench generate generate-check lint fuzz
+.PHONY: help build demo test test-full soak bench generate generate-check lint fuzz

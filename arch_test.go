@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 		"internal/dataplane", "internal/proxy", "internal/admin", "internal/status"},
 	"internal/demo": {},
 	"cmd/leno": {"internal/agent", "internal/admin", "internal/dataplane", "internal/table", "internal/xds", "internal/mesh",
-		"internal/upstream", "internal/status", "internal/demo"},
+		"internal/upstream", "internal/status", "internal/demo", "internal/proxy"},
 }
 
 // onlyHere names foreign packages that a single room may use, with the reason.

@@ -92,6 +92,8 @@ type FilterChain struct {
 
 	// Limits are asked in turn before anything else is done.
 	Limits []*ConnectionLimit
+	// RBAC judges the connection in turn when its first bytes come; only before TCP and HTTP.
+	RBAC []*NetworkRBAC
 
 	TCP       *TCPProxy
 	HTTP      *HTTPConnectionManager

@@ -310,6 +310,10 @@ type RouteAction struct {
 	BufferLimit uint32
 	// Priority of the requests; default DEFAULT.
 	Priority Priority
+	// Mirrors are the route's, or else its virtual host's, or else the route configuration's.
+	Mirrors []Mirror
+	// InternalRedirect: nil: redirects are the client's.
+	InternalRedirect *InternalRedirect
 }
 
 // DirectResponse answers without an upstream.

@@ -2,7 +2,10 @@
 
 package mesh
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // RBAC decides who may pass (Envoy: extensions.filters.http.rbac.v3.RBAC; a route's RBACPerRoute is one too).
 type RBAC struct {
@@ -15,6 +18,16 @@ type RBAC struct {
 }
 
 func (*RBAC) filterConfig() {}
+
+// NetworkRBAC judges connections (Envoy: extensions.filters.network.rbac.v3.RBAC).
+type NetworkRBAC struct {
+	// StatPrefix stands before "rbac." in the counters' names, ShadowStatPrefix after it.
+	StatPrefix, ShadowStatPrefix string
+	// Rules are enforced, Shadow only counted; nil: there are none, and everybody passes.
+	Rules, Shadow *RBACRules
+	// Delay is how long a connection that may not pass is held before it is closed.
+	Delay time.Duration
+}
 
 // RBACAction is what becomes of who meets a policy.
 type RBACAction int

@@ -119,7 +119,7 @@ func (j *judge) header(m *mesh.HeaderMatch) bool {
 	case j.s.HTTP != nil:
 		return j.s.HTTP.HeaderMatches(m)
 	case m.Match.Kind == mesh.StringPresent && m.Range == nil:
-		return m.Present == m.Invert
+		return (m.TreatMissingAsEmpty == m.Present) != m.Invert
 	case !m.TreatMissingAsEmpty:
 		return false
 	case m.Range != nil:

@@ -23,12 +23,14 @@ var errCut = errors.New("cut")
 // answer reads the upstream's response and passes it on; true: another attempt must.
 func (x *exchange) answer(l *leg) (again bool) {
 	err := x.readHead(l)
-	for err == nil && l.response.Status < 200 && l.response.Status != 101 {
+	for first := true; err == nil && l.response.Status < 200 && l.response.Status != 101; first = false {
 		x.live() // an interim response ends what a retry policy could do
-		x.answered(l.response.Status)
 		x.retry.policy = nil
-		if x.c.config.Proxy100Continue { // else it is not passed on, as in Envoy
-			x.interim(&l.response)
+		if first { // Envoy looks at no other
+			x.answered(l.response.Status)
+			if x.c.config.Proxy100Continue { // else it is not passed on
+				x.interim(&l.response)
+			}
 		}
 		err = x.readHead(l)
 	}
@@ -38,6 +40,11 @@ func (x *exchange) answer(l *leg) (again bool) {
 		l.pool.host.monitor.Load().Answered(x.outcome(&l.response))
 		if x.afterResponse(&l.response) {
 			return x.discard(l)
+		}
+		if x.follows(&l.response) {
+			x.stopSide()
+			x.endLeg(x.reusable(l))
+			return false
 		}
 		x.respond(l)
 		return false
@@ -53,6 +60,13 @@ func (x *exchange) answer(l *leg) (again bool) {
 
 // interim passes a response of the status 1xx on. That the client has gone is seen with the next write.
 func (x *exchange) interim(r *http1.Response) {
+	if id, ok := x.c.req.Header.Get("x-request-id"); ok && x.c.config.RequestIDInResponse {
+		r.Header.Set("x-request-id", id)
+	}
+	if !x.uncounted { // it counts as an answer, as the final one does
+		x.c.v.http.rqCompleted.Add(1)
+		x.c.v.http.classes.add(r.Status)
+	}
 	x.c.out.framing = http1.None
 	x.c.out.buf = http1.AppendResponse(x.c.out.buf[:0], r.Status, &r.Header, http1.None, false)
 	_ = x.flush()
@@ -60,12 +74,17 @@ func (x *exchange) interim(r *http1.Response) {
 
 // discard throws a response away for another attempt. Its leg serves again if nothing of it is still to come.
 func (x *exchange) discard(l *leg) (again bool) {
-	r := &l.response
 	x.live()
-	x.cluster.stats.retried.answered(r.Status)
+	x.cluster.stats.retried.answered(l.response.Status)
 	l.pool.host.rqError.Add(1)
+	return x.backOff(x.reusable(l))
+}
+
+// reusable says that a leg serves again although only the head of its response was read.
+func (x *exchange) reusable(l *leg) bool {
+	r := &l.response
 	whole := r.Framing == http1.None || r.Framing == http1.Length && r.Length == 0
-	return x.backOff(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
+	return whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0
 }
 
 // readHead waits for the next head.
@@ -280,6 +299,9 @@ func (x *exchange) head(status int, h *http1.Header, f http1.Framing) {
 
 // flush writes to the client what was collected.
 func (x *exchange) flush() error {
+	if x.trial != nil {
+		return nil
+	}
 	x.patience(&x.c.write, 0)
 	err := x.c.out.flush()
 	if err != nil {
@@ -292,6 +314,13 @@ func (x *exchange) flush() error {
 func (x *exchange) unwritten() {
 	x.broken = true
 	if x.cause.CompareAndSwap(running, clientLeft) {
+		x.c.v.http.rqGone.Add(1)
+	}
+}
+
+// breakOff counts a request that was answered and whose rest nobody reads (Envoy: doEndStream).
+func (x *exchange) breakOff() {
+	if x.headed && !x.broken && x.complete.Load() == 0 {
 		x.c.v.http.rqGone.Add(1)
 	}
 }
@@ -311,7 +340,9 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 		change(&h)
 	}
 	x.countAttempts(&h)
-	x.responseOps(&h)
+	if r := x.match.route; r != nil && r.Forward != nil { // other routes say something only of their own answers
+		x.responseOps(&h)
+	}
 	if status == 400 {
 		c.closing = true // there has been an error of the protocol (Envoy: conn_manager_impl.cc, sendLocalReply)
 	}
@@ -346,6 +377,10 @@ func (x *exchange) answerPlainly(status int, fill func(*http1.Header)) {
 // finish writes an answer of our own.
 func (x *exchange) finish(status int, h *http1.Header, body string) {
 	c := x.c
+	if x.trial != nil {
+		x.trial.answered(c.req.Method, status, h, body)
+		return
+	}
 	x.filterResponse(status, h)
 	x.head(status, h, http1.None)
 	if c.req.Method != "HEAD" && status != 204 && status != 304 {
@@ -389,12 +424,29 @@ func (x *exchange) failed(h *host, why failure) (again bool) {
 		text = "retried and the latest reset reason: "
 	}
 	x.answered(status)
+	if why != overflow { // the failure came after what the client had sent by then was read
+		x.takeBuffered()
+	}
 	x.reply(status, "upstream connect error or disconnect/reset before headers. "+text+string(why), func(h *http1.Header) {
 		if why == overflow {
 			h.Set("x-envoy-overloaded", "true")
 		}
 	})
 	return false
+}
+
+// takeBuffered throws away what has come of the body, so that a request of which all has come is complete.
+func (x *exchange) takeBuffered() {
+	x.stopSide()
+	for !x.c.body.Done() {
+		_, last, err := x.c.body.Next(false)
+		if err != nil {
+			return
+		}
+		if last {
+			x.finished()
+		}
+	}
 }
 
 // cutShort ends an attempt that was cut; true: another follows.
@@ -496,23 +548,7 @@ func (x *exchange) endLeg(again bool) {
 	if l == nil {
 		return
 	}
-	h := l.pool.host
-	h.active.Add(-1)
-	h.rqActive.Add(-1)
-	l.pool.flight.requests.Add(-1)
-	x.cluster.stats.rqActive.Add(-1)
-	x.cluster.stats.rqTime.add(x.elapsed())
-	limit := x.cluster.view.Load().config.MaxRequestsPerConnection
-	switch {
-	case !again:
-		l.pool.drop(l)
-	case limit > 0 && l.served >= limit:
-		x.cluster.stats.cxMaxRequests.Add(1)
-		l.pool.drop(l)
-	default:
-		l.out.idle()
-		l.pool.release(l)
-	}
+	l.end(again, x.elapsed())
 }
 
 type dateText struct {

@@ -18,6 +18,7 @@ type chain struct {
 	inline *routeTable // the connection manager's own
 	before []chained   // its filters before the router
 	limits []*connectionLimit
+	judges []*networkRBAC
 }
 
 func (p *Proxy) chain(old, next *state, v *version, config *mesh.FilterChain) *chain {
@@ -26,6 +27,9 @@ func (p *Proxy) chain(old, next *state, v *version, config *mesh.FilterChain) *c
 		if limit := (&connectionLimit{config: l, stats: p.stats.limit(l.StatPrefix)}); !l.Off {
 			c.limits = append(c.limits, limit)
 		}
+	}
+	for _, r := range config.RBAC {
+		c.judges = append(c.judges, newNetworkRBAC(r, p.stats.extra))
 	}
 	switch {
 	case config.TCP != nil:

@@ -119,6 +119,9 @@ func collectHTTP(e scope, s *httpStats) {
 		"downstream_rq_response_before_rq_complete": &s.rqEarly, "downstream_rq_rx_reset": &s.rqGone,
 		"downstream_rq_failed_path_normalization": &s.rqBadPath, "downstream_rq_redirected_with_normalized_path": &s.rqNewPath,
 		"no_route": &s.noRoute, "no_cluster": &s.noCluster, "rq_direct_response": &s.direct, "rq_redirect": &s.redirect,
+		"passthrough_internal_redirect_bad_location": &s.redirectLocation, "passthrough_internal_redirect_unsafe_scheme": &s.redirectScheme,
+		"passthrough_internal_redirect_too_many_redirects": &s.redirectTooMany, "passthrough_internal_redirect_no_route": &s.redirectNoRoute,
+		"passthrough_internal_redirect_predicate": &s.redirectPredicate,
 	} {
 		e.counter(name, c)
 	}
@@ -146,7 +149,8 @@ func collectCluster(e scope, s *clusterStats) {
 		"upstream_rq_retry_overflow": &s.rqRetryOverflow, "upstream_rq_retry_limit_exceeded": &s.rqRetryLimit,
 		"upstream_rq_retry_backoff_exponential": &s.rqRetryExponential, "upstream_rq_retry_backoff_ratelimited": &s.rqRetryLimited,
 		"upstream_rq_per_try_timeout": &s.rqTryTimeout, "upstream_rq_per_try_idle_timeout": &s.rqTryIdleTimeout,
-		"retry_or_shadow_abandoned": &s.retryAbandoned,
+		"retry_or_shadow_abandoned":                  &s.retryAbandoned,
+		"upstream_internal_redirect_succeeded_total": &s.redirectFollowed, "upstream_internal_redirect_failed_total": &s.redirectFailed,
 	} {
 		e.counter(name, c)
 	}

@@ -54,6 +54,12 @@ type exchange struct {
 	// uncounted: it asks about health, and statistics of answers leave it out.
 	uncounted bool
 
+	trial *trial // the request is only asked about; nil: it is real
+
+	mirrors []*mirror // that still get the request's content
+
+	following following
+
 	retry               retrying
 	tryTimeout, tryIdle time.Duration // of one attempt; 0: none
 	// Of the attempt that runs, nanoseconds after begun; 0: not yet. heard is the last sign of its upstream.
@@ -92,6 +98,7 @@ func (x *exchange) reset() {
 	x.begun = time.Now()
 	x.retry.count, x.retry.policy = 0, nil
 	x.filtered, x.uncounted = false, false
+	x.following = following{seen: x.following.seen[:0]}
 	x.requestTimeout, x.headTimeout, x.idle = config.RequestTimeout, config.RequestHeadersTimeout, config.StreamIdleTimeout
 	x.timeout, x.duration = 0, config.MaxStreamDuration
 	x.activity.Store(0)
@@ -305,6 +312,7 @@ func (x *exchange) gather() {
 			return
 		}
 		x.early = append(x.early, piece...)
+		x.reflect(piece, last)
 		if last {
 			break
 		}
@@ -345,6 +353,7 @@ func (x *exchange) sendBody(wait bool) bool {
 			x.finished()
 		}
 		x.keep(piece)
+		x.reflect(piece, last)
 		if l.out.piece(piece, last) != nil {
 			return false
 		}

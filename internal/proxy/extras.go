@@ -38,6 +38,12 @@ func (s *extras) rateLimit(prefix, leaf string) *counter {
 		Labels: []telemetry.Label{{Key: "envoy.local_http_ratelimit_prefix", Value: prefix}}, Kind: telemetry.Counter}).counter
 }
 
+// rbac is a counter of the network filter.
+func (s *extras) rbac(prefix, leaf string) *counter {
+	return &s.of(telemetry.Sample{Name: dotted(prefix) + "rbac." + leaf, Base: "rbac." + leaf,
+		Labels: []telemetry.Label{{Key: "envoy.rbac_prefix", Value: prefix}}, Kind: telemetry.Counter}).counter
+}
+
 func httpSample(prefix, leaf string, k telemetry.Kind) telemetry.Sample {
 	return scope{base: "http", tag: "envoy.http_conn_manager_prefix", value: prefix}.sample(leaf, k)
 }

@@ -127,6 +127,9 @@ func (x *exchange) beginFilters() {
 
 // filterRequest lets the filters see the request; false: one of them answered it (Envoy: filter_manager.cc, decodeHeaders).
 func (x *exchange) filterRequest() bool {
+	if x.trial != nil {
+		return x.trial.filters(x)
+	}
 	x.beginFilters()
 	for _, s := range x.steps {
 		if !s.request(x) {
@@ -156,6 +159,10 @@ func (x *exchange) endFilters() {
 // hold lets time pass before the request goes on, while its client is watched; false: the exchange has ended meanwhile, and
 // was answered. The router's clocks start afterwards.
 func (x *exchange) hold(d time.Duration) bool {
+	if x.trial != nil {
+		x.trial.held = d
+		return true
+	}
 	x.await(d)
 	if x.cause.Load() != running {
 		x.timedOut()

@@ -25,10 +25,15 @@ func newRBAC(c *mesh.RBAC, stats *extras, prefix string) *rbac {
 }
 
 func (f *rbac) counter(prefix, name string) *counter {
+	return f.stats.http(f.prefix, "rbac."+dotted(prefix)+name)
+}
+
+// dotted ends a prefix that is there with a dot.
+func dotted(prefix string) string {
 	if prefix != "" && prefix[len(prefix)-1] != '.' {
 		prefix += "."
 	}
-	return f.stats.http(f.prefix, "rbac."+prefix+name)
+	return prefix
 }
 
 func (f *rbac) begin(x *exchange, all overrides) step {
@@ -79,8 +84,15 @@ func (s *rbacStep) count(allowed bool, met, prefix, kind string, yes, no *counte
 // subject is who a policy is asked about.
 func (x *exchange) subject() policy.Subject {
 	c := x.c
-	s := policy.Subject{Direct: c.peer, Source: c.from.Addr(), Remote: x.remote, Destination: c.to, HTTP: x}
-	if l := c.v.listener; !l.BindToPort {
+	s := c.v.subject(c.peer, c.from.Addr(), x.remote, c.to)
+	s.HTTP = x
+	return s
+}
+
+// subject is who has connected; remote is the client as far as it is known.
+func (v *version) subject(direct, source, remote netip.Addr, to netip.AddrPort) policy.Subject {
+	s := policy.Subject{Direct: direct, Source: source, Remote: remote, Destination: to}
+	if l := v.listener; !l.BindToPort {
 		// The kernel turned the client to a socket in its own namespace, which sees other addresses than the client's.
 		hidden := s.Direct
 		for _, a := range []*netip.Addr{&s.Direct, &s.Source, &s.Remote} {

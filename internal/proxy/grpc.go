@@ -47,6 +47,20 @@ func parseGRPCTimeout(s string) time.Duration {
 	return (d + time.Millisecond - 1).Truncate(time.Millisecond)
 }
 
+// formatGRPCTimeout writes grpc-timeout with at most eight digits (Envoy: grpc/common.cc, toGrpcTimeout).
+func formatGRPCTimeout(d time.Duration) string {
+	const most = 99_999_999
+	for _, u := range []struct {
+		of   time.Duration
+		name string
+	}{{time.Millisecond, "m"}, {time.Second, "S"}, {time.Minute, "M"}} {
+		if n := int64(d / u.of); n <= most {
+			return strconv.FormatInt(n, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(min(int64(d/time.Hour), most), 10) + "H"
+}
+
 // grpcReply turns a reply of our own into what a gRPC client understands: a head alone that says how the call ended
 // (Envoy: http/utility.cc, prepareLocalReply).
 func grpcReply(status int, body string, h *http1.Header) {

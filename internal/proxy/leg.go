@@ -3,6 +3,8 @@
 package proxy
 
 import (
+	"errors"
+	"io"
 	"net"
 	"syscall"
 	"time"
@@ -48,11 +50,14 @@ func newLeg(p *pool, conn *net.TCPConn, words *gauge) *leg {
 	return l
 }
 
-// Read implements io.Reader and counts.
+// Read implements io.Reader and counts. A reset ends what the server says as a close does (Envoy: codec_client.cc, onEvent).
 func (l *leg) Read(b []byte) (int, error) {
 	n, err := l.conn.Read(b)
 	l.pool.host.rx.Add(uint64(n))
 	l.pool.cluster.stats.cxRx.Add(uint64(n))
+	if err != nil && errors.Is(err, unix.ECONNRESET) {
+		err = io.EOF
+	}
 	return n, err
 }
 
@@ -73,6 +78,38 @@ func (l *leg) alive() bool {
 func (l *leg) peek(fd uintptr) {
 	// unix.Recvfrom allocates an address each time.
 	_, _, l.looked = unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&l.peeked)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+}
+
+// begin counts a request that goes out on the leg.
+func (l *leg) begin() {
+	h, c := l.pool.host, l.pool.cluster
+	h.active.Add(1)
+	h.rqActive.Add(1)
+	h.rqTotal.Add(1)
+	c.stats.rqTotal.Add(1)
+	c.stats.rqActive.Add(1)
+	l.served++
+}
+
+// end counts what begin has begun and gives the leg back, or closes it if it cannot serve again.
+func (l *leg) end(again bool, took time.Duration) {
+	h, c := l.pool.host, l.pool.cluster
+	h.active.Add(-1)
+	h.rqActive.Add(-1)
+	l.pool.flight.requests.Add(-1)
+	c.stats.rqActive.Add(-1)
+	c.stats.rqTime.add(took)
+	limit := c.view.Load().config.MaxRequestsPerConnection
+	switch {
+	case !again:
+		l.pool.drop(l)
+	case limit > 0 && l.served >= limit:
+		c.stats.cxMaxRequests.Add(1)
+		l.pool.drop(l)
+	default:
+		l.out.idle()
+		l.pool.release(l)
+	}
 }
 
 // close ends the connection in order.

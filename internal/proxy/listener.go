@@ -307,6 +307,7 @@ func (p *Proxy) drain() {
 }
 
 func (p *Proxy) cutAll() {
+	p.mirrors.cut()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, v := range p.versions() {

@@ -38,6 +38,7 @@ type Proxy struct {
 	stats   stats
 	running sync.WaitGroup // accept loops and connections
 	ended   atomic.Bool    // Run has begun to drain: nothing new is accepted
+	mirrors mirrors
 
 	mu      sync.Mutex
 	sockets map[socketKey]*socket
@@ -69,8 +70,16 @@ func New(o Options) *Proxy {
 // Update brings a configuration and its hosts into force: new requests and connections see all of it or nothing. It
 // returns the listeners that could not be bound; they are tried again by the next Update.
 func (p *Proxy) Update(cfg *mesh.Config, hosts *mesh.Hosts) []error {
-	old := p.state.Load()
-	next := &state{config: cfg, listeners: map[listenerKey]*version{}, clusters: map[mesh.ClusterID]*cluster{},
+	old, next := p.compile(cfg, hosts)
+	errs := p.bind(next)
+	p.retire(old, next)
+	return errs
+}
+
+// compile makes the state of a configuration the present one.
+func (p *Proxy) compile(cfg *mesh.Config, hosts *mesh.Hosts) (old, next *state) {
+	old = p.state.Load()
+	next = &state{config: cfg, listeners: map[listenerKey]*version{}, clusters: map[mesh.ClusterID]*cluster{},
 		routes: map[routesKey]*routeTable{}, tables: map[*mesh.RouteConfig]*routeTable{}, scopes: map[string]*mesh.Scope{}}
 	for _, sc := range cfg.Scopes {
 		next.scopes[sc.Cgroup] = sc
@@ -93,9 +102,7 @@ func (p *Proxy) Update(cfg *mesh.Config, hosts *mesh.Hosts) []error {
 			c.close()
 		}
 	}
-	errs := p.bind(next)
-	p.retire(old, next)
-	return errs
+	return old, next
 }
 
 // table compiles a route configuration, or takes what was compiled before.

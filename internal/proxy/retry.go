@@ -54,8 +54,10 @@ func (x *exchange) startRetrying(p *mesh.RetryPolicy) {
 	r.policy, r.on, r.left, r.next = p, p.On, p.NumRetries, p.BackOffBase
 }
 
-// keeps says that the body must be kept for another attempt.
-func (x *exchange) keeps() bool { return x.retry.policy != nil && !x.retry.tooLarge.Load() }
+// keeps says that the body must be kept for another attempt, or for where a redirect leads to.
+func (x *exchange) keeps() bool {
+	return (x.retry.policy != nil || x.match.route.Forward.InternalRedirect != nil) && !x.retry.tooLarge.Load()
+}
 
 // keep adds a piece of the body to what another attempt would need.
 func (x *exchange) keep(piece []byte) {

@@ -3,7 +3,6 @@
 package proxy
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,10 +57,12 @@ func (x *exchange) rewriteHost(a *mesh.RouteAction, name string) {
 	}
 	h := &x.c.req.Header
 	old := h.Value("host")
-	if a.AppendXForwardedHost {
-		h.Add("x-forwarded-host", old)
+	if old != "" {
+		if a.AppendXForwardedHost {
+			h.Add("x-forwarded-host", old)
+		}
+		h.Set("x-envoy-original-host", old)
 	}
-	h.Set("x-envoy-original-host", old)
 	h.Set("host", name)
 }
 
@@ -93,9 +94,9 @@ func pathLength(target string) int {
 }
 
 // redirectTo is the location of a redirect (Envoy: config_impl.cc, RouteEntryImplBase::newUri).
-func redirectTo(to *mesh.Redirect, m *mesh.RouteMatch, r *http1.Request) string {
-	old := schemeOf(r)
-	scheme := old
+func redirectTo(to *mesh.Redirect, r *http1.Request) string {
+	scheme := schemeOf(r)
+	old := r.Header.Value("x-forwarded-proto") // that, and not the scheme of the target, says whose default port it is
 	switch {
 	case to.Scheme != "":
 		scheme = to.Scheme
@@ -114,7 +115,7 @@ func redirectTo(to *mesh.Redirect, m *mesh.RouteMatch, r *http1.Request) string 
 	if to.Port != 0 {
 		port = ":" + strconv.FormatUint(uint64(to.Port), 10)
 	}
-	return scheme + "://" + host + port + redirectPath(to, m, r.Path)
+	return scheme + "://" + host + port + redirectPath(to, r.Path)
 }
 
 // cutPort splits "host:port"; an IPv6 address without port stays whole.
@@ -126,7 +127,20 @@ func cutPort(host string) (name, port string, ok bool) {
 	return host[:i], host[i+1:], true
 }
 
-func redirectPath(to *mesh.Redirect, m *mesh.RouteMatch, path string) string {
+// redirectedPath is the target that a redirect rewrites, as commands see it too; empty: it stays.
+func redirectedPath(to *mesh.Redirect, m *mesh.RouteMatch, path string) string {
+	switch {
+	case to.Path != "":
+		return ""
+	case to.PrefixPath != "":
+		return rewritten(m, path, to.PrefixPath)
+	case to.RegexRewrite != nil:
+		return regexRewritten(to.RegexRewrite, path)
+	}
+	return ""
+}
+
+func redirectPath(to *mesh.Redirect, path string) string {
 	_, query, hasQuery := strings.Cut(path, "?")
 	switch {
 	case strings.Contains(to.Path, "?"):
@@ -135,10 +149,6 @@ func redirectPath(to *mesh.Redirect, m *mesh.RouteMatch, path string) string {
 		path = to.Path + "?" + query
 	case to.Path != "":
 		path = to.Path
-	case to.PrefixPath != "":
-		path = rewritten(m, path, to.PrefixPath)
-	case to.RegexRewrite != nil:
-		path = cmp.Or(regexRewritten(to.RegexRewrite, path), path)
 	}
 	if to.StripQuery {
 		path, _, _ = strings.Cut(path, "?")

@@ -96,13 +96,12 @@ func (t *routeTable) match(r *http1.Request, d *draw) match {
 		return match{}
 	}
 	path, query, _ := strings.Cut(r.Path, "?")
-	short := path
 	if t.config.IgnorePathParametersInPathMatching {
-		short, _, _ = strings.Cut(path, ";")
+		path = withoutParameters(path)
 	}
 	for _, rt := range vh.Routes {
 		m := &rt.Match
-		if pathMatches(m, path, short) && (m.Fraction == nil || d.hits(m.Fraction)) && (!m.GRPC || isGRPC(&r.Header)) && headersMatch(m.Headers, r) &&
+		if pathMatches(m, path) && (m.Fraction == nil || d.hits(m.Fraction)) && (!m.GRPC || isGRPC(&r.Header)) && headersMatch(m.Headers, r) &&
 			queryMatches(m.Query, query) && (m.Cookies == nil || cookiesMatch(m.Cookies, r)) {
 			return match{t.config, vh, rt, &t.limiters}
 		}
@@ -110,8 +109,27 @@ func (t *routeTable) match(r *http1.Request, d *draw) match {
 	return match{}
 }
 
+// withoutParameters takes what follows a semicolon out of each segment.
+func withoutParameters(path string) string {
+	if strings.IndexByte(path, ';') < 0 {
+		return path
+	}
+	var b strings.Builder
+	for segment := range strings.SplitAfterSeq(path, "/") {
+		name, _, cut := strings.Cut(segment, ";")
+		b.WriteString(name)
+		if cut && segment[len(segment)-1] == '/' {
+			b.WriteByte('/')
+		}
+	}
+	return b.String()
+}
+
 // hostOf is the virtual host of a request; nil: none.
 func (t *routeTable) hostOf(r *http1.Request) *mesh.VirtualHost {
+	if len(t.exact)+len(t.suffixes)+len(t.prefixes) == 0 {
+		return t.any // whether or not there is a name (Envoy: config_impl.cc, findVirtualHost)
+	}
 	name := t.config.VHostHeader
 	if name == "" {
 		name = "host"
@@ -126,11 +144,11 @@ func (t *routeTable) hostOf(r *http1.Request) *mesh.VirtualHost {
 	return t.host(a)
 }
 
-// pathMatches compares a path; all but regular expressions look at path, which may have lost its parameters.
-func pathMatches(m *mesh.RouteMatch, whole, path string) bool {
+// pathMatches compares a path, which may have lost its parameters.
+func pathMatches(m *mesh.RouteMatch, path string) bool {
 	switch m.Kind {
 	case mesh.PathRegex:
-		return m.Regex.Match(whole)
+		return m.Regex.Match(path)
 	case mesh.PathExact:
 		return len(path) == len(m.Path) && equal(path, m.Path, !m.CaseSensitive)
 	}
@@ -167,7 +185,7 @@ func headerMatches(m *mesh.HeaderMatch, r *http1.Request) bool {
 	}
 	switch {
 	case m.Match.Kind == mesh.StringPresent && m.Range == nil:
-		return (there == m.Present) != m.Invert
+		return ((there || m.TreatMissingAsEmpty) == m.Present) != m.Invert
 	case !there && !m.TreatMissingAsEmpty:
 		return false
 	case !there:

@@ -24,7 +24,7 @@ var edgeOnly = []string{"x-envoy-decorator-operation", "x-envoy-downstream-servi
 // routerOnly are fields of internal clients that end at the router.
 var routerOnly = []string{"x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-retry-on", "x-envoy-retry-grpc-on",
 	"x-envoy-max-retries", "x-envoy-upstream-alt-stat-name", "x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms",
-	"x-envoy-upstream-rq-timeout-alt-response", "x-envoy-expected-rq-timeout-ms", "x-envoy-hedge-on-per-try-timeout"}
+	"x-envoy-upstream-rq-timeout-alt-response", "x-envoy-hedge-on-per-try-timeout"}
 
 // sanitize makes the request's fields what an upstream may believe (Envoy: conn_manager_utility.cc, mutateRequestHeaders).
 func (x *exchange) sanitize() {

@@ -36,7 +36,7 @@ func (x *exchange) serve() {
 	}
 	if !r.Header.Has("host") || strings.IndexByte(r.Path, '#') >= 0 {
 		c.closing = true
-		x.reply(400, "", nil)
+		x.refuse(400, nil)
 		return
 	}
 	if c.body.Done() {
@@ -46,15 +46,36 @@ func (x *exchange) serve() {
 		return
 	}
 	x.sanitize()
+	x.decide()
+	for x.following.pending {
+		x.anew()
+		if !x.normalize() {
+			return
+		}
+		x.decide()
+	}
+}
+
+// decide finds the request's route and does what filters and route say.
+func (x *exchange) decide() {
 	x.findRoute()
-	if r.Upgrade != "" && !x.upgradable() {
+	if x.c.req.Upgrade != "" && !x.upgradable() {
 		x.reply(403, "", nil)
 		return
 	}
-	if len(c.v.before) > 0 && !x.filterRequest() {
+	if len(x.c.v.before) > 0 && !x.filterRequest() {
 		return
 	}
 	x.route()
+}
+
+// refuse answers a request that is not looked at any further. Its route says what it always says, but Envoy finds routes only
+// for requests with x-forwarded-proto, which is set later if the client has not (config_impl.cc, getRouteFromEntries).
+func (x *exchange) refuse(status int, change func(*http1.Header)) {
+	if x.c.req.Header.Value("x-forwarded-proto") != "" {
+		x.findRoute()
+	}
+	x.reply(status, "", change)
 }
 
 // normalize makes path and host canonical; false: the request was answered.
@@ -62,7 +83,7 @@ func (x *exchange) normalize() bool {
 	c, r := x.c, &x.c.req
 	if r.Method != "CONNECT" {
 		if r.Path == "" || r.Path[0] != '/' {
-			x.reply(404, "", nil)
+			x.refuse(404, nil)
 			return false
 		}
 		path, then := normalizePath(&c.config.Paths, r.Path)
@@ -70,11 +91,15 @@ func (x *exchange) normalize() bool {
 		case rejectPath:
 			c.v.http.rqBadPath.Add(1)
 			c.closing = true
-			x.reply(400, "", nil)
+			x.refuse(400, nil)
 			return false
 		case redirectPathTo:
 			c.v.http.rqNewPath.Add(1)
-			x.reply(307, "", func(h *http1.Header) { h.Set("location", path) })
+			if x.grpc { // such a client follows no redirect
+				x.refuse(400, nil)
+				return false
+			}
+			x.refuse(307, func(h *http1.Header) { h.Set("location", path) })
 			return false
 		}
 	}
@@ -95,14 +120,7 @@ func (x *exchange) upgradable() bool {
 
 // findRoute looks up what the configuration wants for the request.
 func (x *exchange) findRoute() {
-	v := x.c.v
-	table := v.inline
-	if table == nil {
-		table = x.c.p.state.Load().routes[routesKey{v.scope, x.c.config.RDS}]
-	}
-	if table != nil {
-		x.match = table.match(&x.c.req, &x.draw)
-	}
+	x.match = x.lookUp(&x.c.req)
 	if r := x.match.route; r != nil && r.Forward != nil {
 		x.split(r.Forward)
 		x.named = x.clusterName()
@@ -111,8 +129,24 @@ func (x *exchange) findRoute() {
 		}
 		if d := r.Forward.MaxStreamDuration; d != nil {
 			x.duration = *d
+			if x.grpc && *d > 0 { // Envoy: conn_manager_impl.cc, refreshDurationTimeout
+				x.c.req.Header.Set("grpc-timeout", formatGRPCTimeout(*d))
+			}
 		}
 	}
+}
+
+// lookUp finds the route of a request.
+func (x *exchange) lookUp(r *http1.Request) match {
+	v := x.c.v
+	table := v.inline
+	if table == nil {
+		table = x.c.p.state.Load().routes[routesKey{v.scope, x.c.config.RDS}]
+	}
+	if table == nil {
+		return match{}
+	}
+	return table.match(r, &x.draw)
 }
 
 // route does what the route says.
@@ -126,7 +160,7 @@ func (x *exchange) route() {
 		stats.direct.Add(1)
 		x.redirect(r.Direct.Status, string(r.Direct.Body), &mesh.Redirect{})
 	case r.Redirect != nil:
-		stats.redirect.Add(1)
+		stats.direct.Add(1) // Envoy counts both so
 		x.redirect(r.Redirect.Status, "", r.Redirect)
 	case r.Tombstone != "":
 		x.reply(503, "", nil)
@@ -138,11 +172,16 @@ func (x *exchange) route() {
 // redirect answers with a status and, where the status asks for it, a location: also a direct response of 201 or 3xx has one
 // (Envoy: router.cc, decodeHeaders).
 func (x *exchange) redirect(status int, body string, to *mesh.Redirect) {
-	location := redirectTo(to, &x.match.route.Match, &x.c.req)
+	if path := redirectedPath(to, &x.match.route.Match, x.c.req.Path); path != "" {
+		x.c.req.Header.Set("x-envoy-original-path", x.c.req.Path)
+		x.c.req.Path = path
+	}
+	location := redirectTo(to, &x.c.req)
 	x.reply(status, body, func(h *http1.Header) {
 		if status == 201 || status/100 == 3 {
 			h.Set("location", location)
 		}
+		x.responseOps(h)
 	})
 }
 
@@ -159,7 +198,7 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		x.reply(a.ClusterNotFoundCode, "", nil)
 		return
 	}
-	if x.dropped() {
+	if x.trial == nil && x.dropped() {
 		return
 	}
 	if x.internal {
@@ -167,6 +206,10 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	}
 	x.requestOps()
 	x.rewrite(a)
+	if x.trial != nil {
+		x.trial.forwarded(x)
+		return
+	}
 	x.startRetrying(a.Retry)
 	for {
 		x.announce()
@@ -177,6 +220,9 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 			x.reply(503, "no healthy upstream", nil)
 			break
 		}
+		if x.retry.count == 1 && len(a.Mirrors) > 0 {
+			x.mirror(a)
+		}
 		if a.AutoHostRewrite {
 			x.rewriteHost(a, target.Hostname)
 		}
@@ -185,24 +231,30 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		}
 	}
 	x.endRetry()
+	x.endMirrors()
 }
 
 // dropped answers what the cluster's drop_overloads turn away (Envoy: router.cc, checkDropOverload).
 func (x *exchange) dropped() bool {
-	e := x.cluster.view.Load().config.Endpoints
-	if e == nil || e.Drop == 0 {
-		return false
-	}
-	body, mark := "drop overload", "x-envoy-drop-overload"
-	switch {
-	case e.Drop == 1:
-		body, mark = "unconditional drop overload", "x-envoy-unconditional-drop-overload"
-	case rand.Float32() >= e.Drop:
+	body, mark := dropOverload(x.cluster.view.Load().config.Endpoints)
+	if mark == "" {
 		return false
 	}
 	x.answered(503)
 	x.reply(503, body, func(h *http1.Header) { h.Set(mark, "true") })
 	return true
+}
+
+// dropOverload is what is said to a request that is turned away, in body and header; an empty header: it is not.
+func dropOverload(e *mesh.Endpoints) (body, mark string) {
+	switch {
+	case e == nil || e.Drop == 0:
+	case e.Drop == 1:
+		return "unconditional drop overload", "x-envoy-unconditional-drop-overload"
+	case rand.Float32() < e.Drop:
+		return "drop overload", "x-envoy-drop-overload"
+	}
+	return "", ""
 }
 
 // announce puts into the request's head what differs from attempt to attempt.
@@ -225,7 +277,7 @@ func (x *exchange) announce() {
 	if expected > 0 {
 		h.Set("x-envoy-expected-rq-timeout-ms", strconv.FormatInt(expected.Milliseconds(), 10))
 		if x.grpc && x.match.route.Forward.MaxGRPCTimeout != nil {
-			h.Set("grpc-timeout", strconv.FormatInt(expected.Milliseconds(), 10)+"m")
+			h.Set("grpc-timeout", formatGRPCTimeout(expected))
 		}
 	}
 }
@@ -245,11 +297,7 @@ func (x *exchange) attempt(h *host) (again bool) {
 		return x.failed(h, fail)
 	}
 	h.monitor.Load().Connected()
-	h.active.Add(1)
-	h.rqActive.Add(1)
-	h.rqTotal.Add(1)
-	x.cluster.stats.rqTotal.Add(1)
-	x.cluster.stats.rqActive.Add(1)
+	l.begin()
 	x.began.Store(max(int64(x.elapsed()), 1))
 	x.leg.Store(l)
 	x.request(l)
@@ -290,14 +338,7 @@ func (x *exchange) acquire(h *host) (*leg, failure) {
 // seen when its answer is read.
 func (x *exchange) request(l *leg) {
 	c, r := x.c, &x.c.req
-	framing := r.Framing
-	switch {
-	case r.Upgrade != "":
-		framing = http1.UntilClose
-	case framing == http1.Length && !r.Header.Has("content-length"):
-		framing = http1.Chunked // a field named by Connection is removed, whichever it is
-	}
-	l.served++
+	framing := framingOf(r)
 	l.out.framing, l.out.expired = framing, c.legExpired
 	l.out.buf = http1.AppendRequest(l.out.buf[:0], r, framing)
 	x.patience(&l.write, 0)
@@ -311,4 +352,15 @@ func (x *exchange) request(l *leg) {
 	if !x.sendBody(false) && !c.body.Done() && x.cause.Load() == running {
 		x.startSide(x.send)
 	}
+}
+
+// framingOf is how a request goes upstream.
+func framingOf(r *http1.Request) http1.Framing {
+	switch {
+	case r.Upgrade != "":
+		return http1.UntilClose
+	case r.Framing == http1.Length && !r.Header.Has("content-length"):
+		return http1.Chunked // a field named by Connection is removed, whichever it is
+	}
+	return r.Framing
 }

@@ -126,6 +126,7 @@ type httpStats struct {
 	rqActive                                                                                     gauge
 	classes                                                                                      classes
 	noRoute, noCluster, direct, redirect, rqMaxDuration                                          counter
+	redirectLocation, redirectScheme, redirectTooMany, redirectNoRoute, redirectPredicate        counter // not followed
 }
 
 type tcpStats struct {
@@ -146,7 +147,7 @@ type clusterStats struct {
 
 	retried answers // that were thrown away
 	rqRetry, rqRetrySuccess, rqRetryOverflow, rqRetryLimit, rqRetryExponential, rqRetryLimited, rqTryTimeout, rqTryIdleTimeout,
-	retryAbandoned counter
+	retryAbandoned, redirectFollowed, redirectFailed counter
 }
 
 // answers counts answers by status.

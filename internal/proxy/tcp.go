@@ -22,6 +22,7 @@ type tcpConn struct {
 	client   *net.TCPConn
 	upstream atomic.Pointer[net.TCPConn]
 	ended    atomic.Bool
+	judge    func() (time.Duration, bool) // asked when the client's first bytes come; nil: everybody passes
 }
 
 // retire implements connection: a TCP connection cannot know where it may end, it goes on until it is cut.
@@ -54,6 +55,9 @@ func (c *tcpConn) end() {
 // serveTCP connects a client to an endpoint and copies both ways (Envoy: tcp_proxy.cc).
 func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 	c := &tcpConn{v: v, client: client}
+	if len(v.judges) > 0 {
+		c.judge = func() (time.Duration, bool) { return v.passes(a) }
+	}
 	v.add(c)
 	defer v.remove(c)
 	v.tcp.total.Add(1)
@@ -136,6 +140,9 @@ func (c *tcpConn) relay(cl *cluster, h *host, up *net.TCPConn) {
 	r.touch()
 	var done sync.WaitGroup
 	done.Go(func() {
+		if !c.passes(r) {
+			return
+		}
 		r.copy(c.client, up, func(n uint64) {
 			c.v.tcp.rx.Add(n)
 			h.tx.Add(n)

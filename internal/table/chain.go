@@ -23,7 +23,7 @@ func onlyChain(l *mesh.Listener) (chain *mesh.FilterChain, why string) {
 		if m := c.Match; !(&mesh.ChainMatch{ServerNames: m.ServerNames, TransportProtocol: m.TransportProtocol,
 			ApplicationProtocols: m.ApplicationProtocols, DirectSourcePrefixes: m.DirectSourcePrefixes, SourceType: m.SourceType,
 			SourcePrefixes: m.SourcePrefixes, SourcePorts: m.SourcePorts}).Empty() {
-			return nil, fmt.Sprintf("%s: filter_chain_match asks for more than the destination, which only the agent knows", chainName(l, c))
+			return nil, fmt.Sprintf("%s: filter_chain_match asks for more than the destination, which only the agent knows", l.ChainName(c))
 		}
 	}
 	if chain = byDestination(l); chain == nil {
@@ -61,22 +61,6 @@ func byDestination(l *mesh.Listener) *mesh.FilterChain {
 	return best
 }
 
-// chainName is how reasons name a chain.
-func chainName(l *mesh.Listener, c *mesh.FilterChain) string {
-	if c == l.Default {
-		return "default_filter_chain"
-	}
-	if c.Name != "" {
-		return c.Name
-	}
-	for i := range l.Chains {
-		if l.Chains[i] == c {
-			return fmt.Sprintf("filter_chains[%d]", i)
-		}
-	}
-	return ""
-}
-
 // chains explains each filter chain of a listener that has several, and each route.
 func (c *compiler) chains(sc *mesh.Scope, l *mesh.Listener, tier Tier) {
 	all := l.All()
@@ -84,7 +68,7 @@ func (c *compiler) chains(sc *mesh.Scope, l *mesh.Listener, tier Tier) {
 	for _, ch := range all {
 		r := Reason{Scope: sc.Cgroup, Listener: l.Name, Tier: tier}
 		if len(all) > 1 {
-			r.Chain = chainName(l, ch)
+			r.Chain = l.ChainName(ch)
 			switch {
 			case ch.Tombstone != "":
 				r.Why = "its connections are closed: " + ch.Tombstone

@@ -163,16 +163,12 @@ func (c *compiler) routes(sc *mesh.Scope, l *mesh.Listener, chain string, h *mes
 		return
 	}
 	for _, vh := range rc.VirtualHosts {
-		for i, r := range vh.Routes {
-			name := r.Name
-			if name == "" {
-				name = fmt.Sprintf("%s[%d]", vh.Name, i)
-			}
+		for _, r := range vh.Routes {
 			why := "requests are decided one by one, in the agent"
 			if r.Tombstone != "" {
 				why = "answered with 503: " + r.Tombstone
 			}
-			c.next.Reasons = append(c.next.Reasons, Reason{Scope: sc.Cgroup, Listener: l.Name, Chain: chain, Route: name, Tier: TierProxy, Why: why})
+			c.next.Reasons = append(c.next.Reasons, Reason{Scope: sc.Cgroup, Listener: l.Name, Chain: chain, Route: vh.RouteName(r), Tier: TierProxy, Why: why})
 		}
 	}
 }

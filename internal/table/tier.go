@@ -59,6 +59,8 @@ func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
 		return "the filter chain of its address is refused: the agent closes its connections"
 	case len(only.Limits) > 0:
 		return "connection_limit: connections are counted in the agent"
+	case len(only.RBAC) > 0:
+		return "rbac: connections are judged by their first bytes, in the agent"
 	case only.Direct != nil || only.Echo:
 		return "direct_response, echo: the agent answers"
 	case only.HTTP != nil:

@@ -11,6 +11,7 @@ import (
 	directv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/direct_response/v3"
 	echov3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/echo/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	networkrbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -70,13 +71,18 @@ func (r *reader) filterChain(p *listenerv3.FilterChain, base string, out *listen
 		last := i == len(filters)-1
 		path = join(path, "typed_config")
 		m := unpack(flt.GetTypedConfig()) // other types: the table knows
-		limit, first := m.(*limitv3.ConnectionLimit)
+		limit, limits := m.(*limitv3.ConnectionLimit)
+		rules, judges := m.(*networkrbacv3.RBAC)
+		first := limits || judges
 		switch {
 		case first && last:
 			f.invalid(path, "non-terminal filter %s must not be the last filter of the chain", flt.GetName())
 			continue
-		case first:
+		case limits:
 			c.Limits = append(c.Limits, connectionLimit(limit, path, f))
+			continue
+		case judges:
+			c.RBAC = append(c.RBAC, networkRBAC(rules, path, f))
 			continue
 		case m != nil && !last:
 			f.invalid(at(join(base, "filters"), i), "terminal filter %s must be the last filter of the chain", flt.GetName())
@@ -95,6 +101,9 @@ func (r *reader) filterChain(p *listenerv3.FilterChain, base string, out *listen
 	}
 	if c.TCP == nil && c.HTTP == nil && c.Direct == nil && !c.Echo && !f.has(mesh.Rejected) && !f.hasBelow(mesh.Refused, base) {
 		f.refused(base, "must end with tcp_proxy or http_connection_manager")
+	}
+	if len(c.RBAC) > 0 && (c.Direct != nil || c.Echo) {
+		f.refused(base, "rbac is not supported before direct_response and echo: leno accepts it before tcp_proxy and http_connection_manager")
 	}
 	return c
 }

@@ -20,6 +20,16 @@ func rbacFields() []section {
 		{name: "rbac_route", title: "Filter rbac below routes", msg: "envoy.extensions.filters.http.rbac.v3.RBACPerRoute", rows: []row{
 			{path: "rbac", rule: honoured, into: []string{"rbac"}},
 		}},
+		{name: "network_rbac", title: "Network filter rbac", msg: "envoy.extensions.filters.network.rbac.v3.RBAC", rows: []row{
+			{path: "stat_prefix", rule: honoured},
+			{path: "rules", rule: honoured, into: []string{"rbac_rules"}},
+			{path: "shadow_rules", rule: honoured, into: []string{"rbac_rules"}},
+			{path: "shadow_rules_stat_prefix", rule: honoured},
+			{path: "enforcement_type", rule: honoured, note: "ONE_TIME_ON_FIRST_BYTE"},
+			{path: "delay_deny", rule: honoured},
+			{path: "matcher", rule: refused, note: "give rules"},
+			{path: "shadow_matcher", rule: refused, note: "give shadow_rules"},
+		}},
 		{name: "rbac_rules", title: "RBAC rules", msg: "envoy.config.rbac.v3.RBAC", rows: []row{
 			{path: "action", rule: honoured},
 			{path: "policies", rule: honoured, into: []string{"rbac_policy"}},

@@ -16,8 +16,7 @@ func routeFields() []section {
 	const (
 		runtime = "there are no runtime values: default_value counts"
 		hedge   = "one attempt runs at a time"
-		mirror  = "requests are not mirrored"
-		buffer  = "it bounds what is kept for retries and mirroring"
+		buffer  = "it bounds what is kept for retries"
 		meta    = "only filters that are not supported read it"
 	)
 	return []section{
@@ -31,7 +30,7 @@ func routeFields() []section {
 			row{path: "vhost_header", rule: honoured},
 			row{path: "ignore_path_parameters_in_path_matching", rule: honoured},
 			row{path: "metadata", rule: skipped, note: meta},
-			row{path: "request_mirror_policies", rule: refused, note: mirror},
+			row{path: "request_mirror_policies", rule: honoured, note: "for virtual hosts and routes without one", into: []string{"mirror"}},
 			overrideRow("typed_per_filter_config"),
 			row{path: "vhds", rule: refused, note: "give virtual_hosts"},
 		)},
@@ -52,7 +51,7 @@ func routeFields() []section {
 			row{path: "include_request_attempt_count", rule: honoured},
 			row{path: "include_attempt_count_in_response", rule: honoured},
 			row{path: "include_is_timeout_retry_header", rule: honoured},
-			row{path: "request_mirror_policies", rule: refused, note: mirror},
+			row{path: "request_mirror_policies", rule: honoured, note: "for routes without one", into: []string{"mirror"}},
 			overrideRow("typed_per_filter_config"),
 		)},
 		{name: "route", title: "Routes", msg: "envoy.config.route.v3.Route", rows: headerRows(
@@ -161,9 +160,36 @@ func routeFields() []section {
 			{path: "retry_policy", rule: honoured, into: []string{"retry_policy"}},
 			{path: "retry_policy_typed_config", rule: refused, note: "give retry_policy"},
 			{path: "hedge_policy", rule: refused, note: hedge},
-			{path: "request_mirror_policies", rule: refused, note: mirror},
+			{path: "request_mirror_policies", rule: honoured, into: []string{"mirror"}},
+			{path: "internal_redirect_policy.max_internal_redirects", rule: honoured, note: "absent: 1"},
+			{path: "internal_redirect_policy.redirect_response_codes", rule: honoured, note: "absent: 302"},
+			{path: "internal_redirect_policy.predicates.name", rule: honoured},
+			{path: "internal_redirect_policy.predicates.typed_config", rule: refused, note: "leno accepts what is named here",
+				into: []string{"previous_routes", "allow_listed_routes", "safe_cross_scheme"}},
+			{path: "internal_redirect_policy.allow_cross_scheme_redirect", rule: honoured},
+			{path: "internal_redirect_policy.response_headers_to_copy", rule: honoured, note: "no field that says how a message is sent"},
+			{path: "internal_redirect_action", rule: refused, note: "give internal_redirect_policy"},
+			{path: "max_internal_redirects", rule: refused, note: "give internal_redirect_policy"},
 			{path: "priority", rule: honoured, note: "absent: DEFAULT"},
 		}},
+		{name: "mirror", title: "Request mirror policies", msg: "envoy.config.route.v3.RouteAction.RequestMirrorPolicy", rows: []row{
+			{path: "cluster", rule: honoured},
+			{path: "cluster_header", rule: honoured},
+			{path: "runtime_fraction.default_value", rule: honoured, note: "absent: all requests"},
+			{path: "runtime_fraction.runtime_key", rule: honoured, note: runtime},
+			{path: "trace_sampled", rule: skipped, note: "spans are not made"},
+			{path: "disable_shadow_host_suffix_append", rule: honoured},
+			{path: "request_headers_mutations", rule: honoured, note: "without command operators", into: []string{"mutation"}},
+			{path: "host_rewrite_literal", rule: honoured},
+		}},
+		{name: "previous_routes", title: "Redirect predicate previous_routes",
+			msg: "envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig"},
+		{name: "allow_listed_routes", title: "Redirect predicate allow_listed_routes",
+			msg: "envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig", rows: []row{
+				{path: "allowed_route_names", rule: honoured},
+			}},
+		{name: "safe_cross_scheme", title: "Redirect predicate safe_cross_scheme",
+			msg: "envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig"},
 		{name: "hash_policy", title: "Hash policies", msg: "envoy.config.route.v3.RouteAction.HashPolicy", rows: []row{
 			{path: "header.header_name", rule: honoured},
 			{path: "header.regex_rewrite.pattern", rule: honoured, into: []string{"regex"}},

@@ -14,10 +14,13 @@ import (
 
 func headerMutation(p *headerv3.Mutations, path string, f *findings) *mesh.HeaderMutation {
 	return &mesh.HeaderMutation{
-		Request:  mutations(p.GetRequestMutations(), []string{":method", ":path", ":scheme", ":authority"}, join(path, "request_mutations"), f),
+		Request:  mutations(p.GetRequestMutations(), requestPseudo, join(path, "request_mutations"), f),
 		Response: mutations(p.GetResponseMutations(), []string{":status"}, join(path, "response_mutations"), f),
 	}
 }
+
+// requestPseudo are the fields of a request that Envoy has and HTTP/1.1 has not.
+var requestPseudo = []string{":method", ":path", ":scheme", ":authority"}
 
 // framing are the fields that say how a message is sent, which is not the filter's to decide here.
 var framing = []string{"connection", "content-length", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	networkrbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -22,6 +24,55 @@ func rbac(p *httprbacv3.RBAC, path string, f *findings) *mesh.RBAC {
 		RulesStatPrefix: p.GetRulesStatPrefix(), ShadowStatPrefix: p.GetShadowRulesStatPrefix(),
 		PerRuleStats: p.GetTrackPerRuleStats(),
 	}
+}
+
+// networkRBAC reads a filter that judges connections.
+func networkRBAC(p *networkrbacv3.RBAC, path string, f *findings) *mesh.NetworkRBAC {
+	if p.GetEnforcementType() != networkrbacv3.RBAC_ONE_TIME_ON_FIRST_BYTE {
+		f.refused(join(path, "enforcement_type"), "%s is not supported: leno accepts ONE_TIME_ON_FIRST_BYTE", p.GetEnforcementType())
+	}
+	noRequests(p.GetRules(), join(path, "rules"), f)
+	noRequests(p.GetShadowRules(), join(path, "shadow_rules"), f)
+	return &mesh.NetworkRBAC{
+		StatPrefix:       p.GetStatPrefix(),
+		ShadowStatPrefix: p.GetShadowRulesStatPrefix(),
+		Rules:            rbacRules(p.GetRules(), join(path, "rules"), f),
+		Shadow:           rbacRules(p.GetShadowRules(), join(path, "shadow_rules"), f),
+		Delay:            duration(p.GetDelayDeny(), 0, join(path, "delay_deny"), f).Truncate(time.Millisecond),
+	}
+}
+
+// noRequests says where rules of connections look at requests, which Envoy does not take.
+func noRequests(p *rbacv3.RBAC, path string, f *findings) {
+	for _, name := range slices.Sorted(maps.Keys(p.GetPolicies())) {
+		policy, sub := p.GetPolicies()[name], fmt.Sprintf("%s[%q]", join(path, "policies"), name)
+		for i, q := range policy.GetPermissions() {
+			if permissionOfRequests(q) {
+				f.invalid(at(join(sub, "permissions"), i), "header cannot be asked for in a network filter")
+			}
+		}
+		for i, q := range policy.GetPrincipals() {
+			if principalOfRequests(q) {
+				f.invalid(at(join(sub, "principals"), i), "header cannot be asked for in a network filter")
+			}
+		}
+	}
+}
+
+func permissionOfRequests(p *rbacv3.Permission) bool {
+	of := p.GetAndRules().GetRules()
+	if p.GetOrRules() != nil {
+		of = p.GetOrRules().GetRules()
+	}
+	return p.GetHeader() != nil || p.GetNotRule() != nil && permissionOfRequests(p.GetNotRule()) || slices.ContainsFunc(of, permissionOfRequests)
+}
+
+func principalOfRequests(p *rbacv3.Principal) bool {
+	of := p.GetAndIds().GetIds()
+	if p.GetOrIds() != nil {
+		of = p.GetOrIds().GetIds()
+	}
+	return p.GetHeader() != nil || p.GetNotId() != nil && principalOfRequests(p.GetNotId()) || slices.ContainsFunc(of, principalOfRequests)
 }
 
 var rbacActions = map[rbacv3.RBAC_Action]mesh.RBACAction{
@@ -59,7 +110,7 @@ func (r *rbacReader) permission(p *rbacv3.Permission, path string) mesh.RBACCond
 	case *rbacv3.Permission_AndRules:
 		return mesh.RBACCondition{Kind: mesh.RBACAnd, Of: r.permissions(s.AndRules.GetRules(), join(path, "and_rules.rules"))}
 	case *rbacv3.Permission_OrRules:
-		return mesh.RBACCondition{Kind: mesh.RBACOr, Of: r.permissions(s.OrRules.GetRules(), join(path, "owithinrules.rules"))}
+		return mesh.RBACCondition{Kind: mesh.RBACOr, Of: r.permissions(s.OrRules.GetRules(), join(path, "or_rules.rules"))}
 	case *rbacv3.Permission_NotRule:
 		return mesh.RBACCondition{Kind: mesh.RBACNot, Of: []mesh.RBACCondition{r.permission(s.NotRule, join(path, "not_rule"))}}
 	case *rbacv3.Permission_Any:
@@ -71,7 +122,7 @@ func (r *rbacReader) permission(p *rbacv3.Permission, path string) mesh.RBACCond
 	case *rbacv3.Permission_UrlPath:
 		return r.text(mesh.RBACPath, s.UrlPath.GetPath(), join(path, "url_path.path"))
 	case *rbacv3.Permission_RequestedServerName:
-		return r.text(mesh.RBACServerName, s.RequestedServerName, join(path, "requested_servewithinname"))
+		return r.text(mesh.RBACServerName, s.RequestedServerName, join(path, "requested_server_name"))
 	case *rbacv3.Permission_DestinationIp:
 		return r.address(mesh.RBACDestinationIP, s.DestinationIp, join(path, "destination_ip"))
 	case *rbacv3.Permission_DestinationPort:
@@ -100,7 +151,7 @@ func (r *rbacReader) principal(p *rbacv3.Principal, path string) mesh.RBACCondit
 	case *rbacv3.Principal_AndIds:
 		return mesh.RBACCondition{Kind: mesh.RBACAnd, Of: r.principals(s.AndIds.GetIds(), join(path, "and_ids.ids"))}
 	case *rbacv3.Principal_OrIds:
-		return mesh.RBACCondition{Kind: mesh.RBACOr, Of: r.principals(s.OrIds.GetIds(), join(path, "owithinids.ids"))}
+		return mesh.RBACCondition{Kind: mesh.RBACOr, Of: r.principals(s.OrIds.GetIds(), join(path, "or_ids.ids"))}
 	case *rbacv3.Principal_NotId:
 		return mesh.RBACCondition{Kind: mesh.RBACNot, Of: []mesh.RBACCondition{r.principal(s.NotId, join(path, "not_id"))}}
 	case *rbacv3.Principal_Any:

@@ -38,6 +38,7 @@ type routeReader struct {
 	out     *routeResource
 	maxBody uint32
 	retry   *mesh.RetryPolicy // of the virtual host that is being read
+	mirrors []mesh.Mirror     // of that virtual host, or else of the route configuration
 }
 
 // defaultMaxBody is Envoy's bound for bodies of direct responses, in bytes.
@@ -67,8 +68,10 @@ func routeConfig(p *routev3.RouteConfiguration, path string, f *findings) *route
 		rc.VirtualHosts = []*mesh.VirtualHost{{Name: "refused", Domains: []string{"*"}, Routes: tombstoneRoutes(reason)}}
 	})
 	domains := map[string]bool{}
+	mirrors := rr.mirror(p.GetRequestMirrorPolicies(), join(path, "request_mirror_policies"), nil)
 	for i, vh := range p.GetVirtualHosts() {
 		sub := at(join(path, "virtual_hosts"), i)
+		rr.mirrors = rr.mirror(vh.GetRequestMirrorPolicies(), join(sub, "request_mirror_policies"), mirrors)
 		rr.domains(vh, sub, domains)
 		rc.VirtualHosts = append(rc.VirtualHosts, rr.virtualHost(vh, sub))
 	}
@@ -171,6 +174,8 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 		CORS:                 oldCORS(p.GetCors(), join(path, "cors"), rr.f), //nolint:staticcheck // deprecated, and still in files
 		BufferLimit:          defaultBufferLimit,
 		Priority:             priorities[p.GetPriority()],
+		Mirrors:              rr.mirror(p.GetRequestMirrorPolicies(), join(path, "request_mirror_policies"), rr.mirrors),
+		InternalRedirect:     internalRedirect(p.GetInternalRedirectPolicy(), join(path, "internal_redirect_policy"), rr.f),
 		ClusterNotFoundCode:  notFoundCodes[p.GetClusterNotFoundResponseCode()],
 	}
 	if a.PrefixRewrite != "" && p.GetRegexRewrite() != nil {

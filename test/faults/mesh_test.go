@@ -21,7 +21,7 @@ import (
 	"github.com/leno-mesh/leno/test/rig"
 )
 
-func TestMain(m *testing.M) { os.Exit(rig.Main(m, peer.Children())) }
+func TestMain(m *testing.M) { os.Exit(rig.Main(m, children(peer.Children()))) }
 
 const target = "10.99.0.1:7"
 

@@ -129,23 +129,49 @@ func (p *player) poll(st step) error {
 func (p *player) repeated(st step) (string, error) {
 	var all groups
 	conns := map[string]bool{}
+	if st.cut != "" {
+		text, _ := st.request()
+		st.times, st.fresh = len(text), true
+	}
 	for i := range st.times {
 		if st.fresh || i == 0 && !st.keep {
 			p.drop()
 		}
-		p.w.j.take()
-		got, err := p.once(st)
+		if !st.countApart || i == 0 {
+			p.w.j.take()
+		}
+		one := st
+		one.text = strings.ReplaceAll(st.text, "(n)", strconv.Itoa(i))
+		one.sent = i
+		got, err := p.once(one)
 		if err != nil {
 			return "", err
 		}
 		var b strings.Builder
 		b.WriteString(got)
+		if st.countApart {
+			all.add(b.String())
+			continue
+		}
 		p.w.j.settle()
 		for _, s := range p.w.j.take() {
 			normalSeen(&b, s)
 			conns[fmt.Sprintf("%s %d", s.upstream, s.conn)] = true
 		}
 		all.add(b.String())
+	}
+	if st.countApart {
+		quiet := 30 * time.Millisecond
+		if st.random {
+			quiet = 200 * time.Millisecond // how many will come is not known
+		}
+		p.w.j.await(st.apart, quiet)
+		for _, s := range p.w.j.take() {
+			var b strings.Builder
+			normalSeen(&b, s)
+			all.add(b.String())
+			conns[fmt.Sprintf("%s %d", s.upstream, s.conn)] = true
+		}
 	}
 	out := all.String()
 	if st.countConns {
@@ -216,7 +242,28 @@ func (p *player) once(st step) (string, error) {
 	if st.tcp {
 		return p.dialog(st)
 	}
+	if st.cut != "" {
+		return p.broken(st)
+	}
 	return p.http(st)
+}
+
+// broken sends the first bytes of the step's text and ends the connection, or its own direction of it.
+func (p *player) broken(st step) (string, error) {
+	defer p.drop()
+	text, _ := st.request()
+	if _, err := io.WriteString(p.conn, text[:st.sent]); err != nil {
+		return "", err
+	}
+	if st.cut == "reset" {
+		p.conn.SetLinger(0)
+		return "", nil
+	}
+	p.conn.CloseWrite()
+	if _, err := p.conn.r.ReadByte(); err != nil {
+		return "< " + outcome(err) + "\n", nil
+	}
+	return "< (bytes)\n", nil
 }
 
 // dialer makes connections from the address and port that the step names.
@@ -346,7 +393,7 @@ func (p *player) finish(b *strings.Builder, m *message, method string) {
 }
 
 // unescape turns the escapes of raw texts into bytes.
-var unescape = strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t", `\0`, "\x00", `\xff`, "\xff", `\\`, `\`)
+var unescape = strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t", `\v`, "\v", `\0`, "\x00", `\xff`, "\xff", `\\`, `\`)
 
 // request turns the text of a step into the head and the body to send.
 func (st *step) request() (head, body string) {
@@ -455,6 +502,13 @@ func (p *player) dialog(st step) (string, error) {
 		case "hold":
 			held = true
 			continue
+		case "seen":
+			n, err := strconv.Atoi(arg)
+			if err != nil {
+				return "", err
+			}
+			p.w.j.heads(n)
+			continue
 		case "shut":
 			w.CloseWrite()
 			all = true
@@ -474,7 +528,7 @@ func (p *player) dialog(st step) (string, error) {
 		case "end":
 			all = true
 		default:
-			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, read, readbody, hold or end", line)
+			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, seen, read, readbody, hold or end", line)
 		}
 		for {
 			got, err := r.ReadString('\n')

@@ -3,6 +3,7 @@
 package oracle
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -109,10 +110,11 @@ func (p *process) clusters() (map[string]string, error) {
 
 func (p *process) output() string {
 	b, _ := os.ReadFile(p.log)
-	if len(b) > 1500 {
-		b = b[len(b)-1500:]
+	if at := bytes.Index(b, []byte("\npanic: ")); at >= 0 {
+		b = b[at:] // the reason comes first
+		return string(b[:min(len(b), 3000)])
 	}
-	return string(b)
+	return string(b[max(0, len(b)-1500):])
 }
 
 // stop ends the process: by sig, by force after 10 s.
@@ -132,15 +134,16 @@ func (p *process) stop(sig os.Signal) error {
 }
 
 // startEnvoy runs Envoy with one worker, so that its round robin is one ring, as leno's.
-func startEnvoy(binary string, w *world) (*process, error) {
+func startEnvoy(binary string, w *world, more ...string) (*process, error) {
 	port, err := newPort()
 	if err != nil {
 		return nil, err
 	}
 	admin := fmt.Sprintf(`{"admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": %d}}}}`, port)
-	p, err := start(w.dir, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}, binary, "-c", filepath.Join(w.dir, "bootstrap.yaml"), "--config-yaml", admin,
+	args := append([]string{"-c", filepath.Join(w.dir, "bootstrap.yaml"), "--config-yaml", admin,
 		"--concurrency", "1", "--disable-hot-restart", "--log-level", "warning",
-		"--service-node", "oracle", "--service-cluster", "oracle")
+		"--service-node", "oracle", "--service-cluster", "oracle"}, more...)
+	p, err := start(w.dir, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}, binary, args...)
 	if err != nil {
 		return nil, err
 	}

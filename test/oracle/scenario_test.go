@@ -30,7 +30,8 @@ type step struct {
 	options  map[string]string
 	text     string // request, dialog or names of statistics
 	line     int
-	exchange // options, read
+	exchange     // options, read
+	sent     int // bytes of the text, with cut
 }
 
 // exchange holds the options of a step that the client looks at; testdata/README.md explains them.
@@ -43,6 +44,8 @@ type exchange struct {
 	times, parallel        int
 	answers                int
 	random, countConns     bool
+	countApart             bool
+	apart                  int
 	warm                   bool
 	until                  string
 	body, head             int
@@ -50,6 +53,7 @@ type exchange struct {
 	moveFrom, moveTo, zone string
 	writeFrom, writeTo     string
 	within                 time.Duration
+	cut                    string
 }
 
 // parts of an archive that are not files for the data plane.
@@ -201,6 +205,9 @@ func (e *exchange) read(options map[string]string) error {
 			e.warm = true
 		case "connections":
 			e.countConns = true
+		case "apart":
+			e.countApart = true
+			e.apart, err = strconv.Atoi(v)
 		case "until":
 			e.until = v
 		case "times":
@@ -219,6 +226,10 @@ func (e *exchange) read(options map[string]string) error {
 			e.moveFrom, e.moveTo, _ = strings.Cut(v, ":")
 		case "write":
 			e.writeFrom, e.writeTo, _ = strings.Cut(v, ":")
+		case "cut":
+			if e.cut = v; v != "shut" && v != "reset" {
+				err = fmt.Errorf("must be shut or reset")
+			}
 		case "within":
 			e.within, err = time.ParseDuration(v)
 		case "dns":

@@ -63,6 +63,35 @@ func (j *journal) settle() {
 	}
 }
 
+// await waits until n requests have come, and until no more come for the time quiet.
+func (j *journal) await(n int, quiet time.Duration) {
+	const limit = 5 * time.Second
+	last, since := -1, time.Now()
+	for begun := time.Now(); time.Since(begun) < limit; time.Sleep(5 * time.Millisecond) {
+		j.mu.Lock()
+		now, reading := len(j.all), j.reading
+		j.mu.Unlock()
+		if now != last || reading > 0 {
+			last, since = now, time.Now()
+		}
+		if now >= n && time.Since(since) >= quiet {
+			return
+		}
+	}
+}
+
+// heads waits until the heads of n requests have come.
+func (j *journal) heads(n int) {
+	for begun := time.Now(); time.Since(begun) < 5*time.Second; time.Sleep(5 * time.Millisecond) {
+		j.mu.Lock()
+		now := len(j.all) + j.reading
+		j.mu.Unlock()
+		if now >= n {
+			return
+		}
+	}
+}
+
 // close notes the beginning and the end (n 1 and -1) of a silent close.
 func (j *journal) close(n int) {
 	j.mu.Lock()
@@ -223,13 +252,14 @@ type answer struct {
 	reset, hangup          bool
 	cut, bare              bool
 	raw                    *string
+	upto                   int           // with raw: only that many bytes of it; -1: all
 	then                   time.Duration // delay of the other answers, with first and only
 	first                  int           // only for the first attempts of a request; 0: for all
 	only                   string        // only by the upstream of that name
 }
 
 func parseAnswer(text string) (answer, error) {
-	a := answer{status: "200"}
+	a := answer{status: "200", upto: -1}
 	for _, word := range strings.Split(text, ";") {
 		key, value, _ := strings.Cut(strings.TrimSpace(word), " ")
 		var err error
@@ -277,6 +307,8 @@ func parseAnswer(text string) (answer, error) {
 			a.cut = true
 		case "bare":
 			a.bare = true
+		case "upto":
+			a.upto, err = strconv.Atoi(value)
 		case "raw":
 			text := unescape.Replace(strings.ReplaceAll(value, "%3b", ";"))
 			a.raw = &text
@@ -298,11 +330,15 @@ func (a *answer) write(c *net.TCPConn, method string) bool {
 	if a.reset {
 		c.SetLinger(0)
 	}
-	if a.reset || a.hangup {
+	if a.hangup || a.reset && a.raw == nil {
 		return false
 	}
 	if a.raw != nil {
-		io.WriteString(c, *a.raw)
+		text := *a.raw
+		if a.upto >= 0 {
+			text = text[:min(a.upto, len(text))]
+		}
+		io.WriteString(c, text)
 		return false
 	}
 	for _, i := range a.interim {

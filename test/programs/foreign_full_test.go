@@ -13,9 +13,10 @@ import (
 	"github.com/leno-mesh/leno/test/rig"
 )
 
-// Every client against every server: Go, Python, Node and Java, IPv4 and IPv6.
-func TestLanguages(t *testing.T) {
-	r := rig.New(t)
+// languages are the commands of the foreign peers, by name.
+func languages(r *rig.Rig) map[string][]string {
+	r.T.Helper()
+	t := r.T.(*testing.T)
 	testdata, err := filepath.Abs("testdata")
 	if err != nil {
 		t.Fatal(err)
@@ -25,15 +26,21 @@ func TestLanguages(t *testing.T) {
 	java := need(t, "java", "default-jdk-headless")
 	r.Run(60*time.Second, rig.Program{Args: []string{need(t, "javac", "default-jdk-headless"),
 		"-d", r.Dir, filepath.Join(testdata, "Peer.java")}, Outside: true})
-
-	foreign := map[string][]string{
+	return map[string][]string{
 		"python": {python, filepath.Join(testdata, "peer.py")},
 		"node":   {node, filepath.Join(testdata, "peer.mjs")},
 		"java":   {java, "-cp", r.Dir, "Peer"},
 	}
-	command := func(language string, args ...string) rig.Program {
-		return rig.Program{Args: append(append([]string{}, foreign[language]...), args...)}
-	}
+}
+
+func program(command []string, args ...string) rig.Program {
+	return rig.Program{Args: append(append([]string{}, command...), args...)}
+}
+
+// Every client against every server: Go, Python, Node and Java, IPv4 and IPv6.
+func TestLanguages(t *testing.T) {
+	r := rig.New(t)
+	foreign := languages(r)
 	var services []rig.TCPService
 	var urls []string
 	for i, language := range []string{"go", "python", "node", "java"} {
@@ -48,7 +55,7 @@ func TestLanguages(t *testing.T) {
 			if language == "go" {
 				r.Serve(endpoint, r.Child("http-server", endpoint))
 			} else {
-				r.Serve(endpoint, command(language, "server", host, fmt.Sprint(port)))
+				r.Serve(endpoint, program(foreign[language], "server", host, fmt.Sprint(port)))
 			}
 			services = append(services, rig.TCPService{Name: fmt.Sprintf("%s%d", language, v),
 				Address: address, Endpoints: []string{endpoint}})
@@ -58,7 +65,7 @@ func TestLanguages(t *testing.T) {
 	m := startMesh(r, services...)
 	m.Run(2*time.Minute, m.Child("http-client", urls...))
 	for language := range foreign {
-		m.Run(2*time.Minute, command(language, append([]string{"client"}, urls...)...))
+		m.Run(2*time.Minute, program(foreign[language], append([]string{"client"}, urls...)...))
 	}
 	for _, s := range services {
 		m.socketTier(s.Name, 4*11) // each client: 1 kept, 10 single

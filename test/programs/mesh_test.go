@@ -2,7 +2,9 @@
 
 // Package programs runs real programs, unmodified, on the socket tier: data is
 // checked, and counters prove that the kernel placed the connections and the
-// agent carried none. Most of it needs the build tag full.
+// agent carried none. Those that speak HTTP run on the proxy tier too, where
+// counters prove that the agent carried each request. Most of it needs the
+// build tag full.
 package programs
 
 import (

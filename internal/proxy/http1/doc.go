@@ -26,6 +26,7 @@ const (
 	isValue                 // may stand in a field value
 	isTarget                // may stand in a path or query (Envoy: balsa_parser.cc, isUrlValid)
 	isAuthority             // may stand in a host (nghttp2_check_authority)
+	isHostName              // may stand in the host of an absolute target, without its user and port
 )
 
 var class = func() (t [256]uint8) {
@@ -40,6 +41,9 @@ var class = func() (t [256]uint8) {
 		}
 		if b == '\t' || b == '\f' || b > ' ' && b < 0x7f {
 			t[c] |= isTarget
+		}
+		if letter || contains("-._", b) {
+			t[c] |= isHostName
 		}
 		if letter || contains("!$%&'()*+,-.:;=@[]_~", b) {
 			t[c] |= isAuthority

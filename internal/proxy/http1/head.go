@@ -194,7 +194,10 @@ func (r *Reader) parse(block []byte, h *Header, limit int) (start string, err er
 	for _, s := range r.spans {
 		value := strings.Trim(text[s.value:s.valueEnd], " \t\r\n")
 		if odd || strings.IndexByte(value, '\r') >= 0 {
-			value = dropLineEnds.Replace(value)
+			whole := len(value)
+			if value = dropLineEnds.Replace(value); len(value) != whole && text[s.name:s.nameEnd] == "transfer-encoding" {
+				return "", bad("line end within transfer-encoding") // who reads what is left as "chunked" may not be followed by who does not
+			}
 		}
 		if !all(value, isValue) {
 			return "", bad("value of field %q", text[s.name:s.nameEnd])
@@ -259,6 +262,9 @@ func (m *Request) takeTarget(target string, connect bool) error {
 	}
 	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil {
 		return bad("port of target %q", target)
+	}
+	if name := u.Hostname(); u.Host[0] != '[' && !all(name, isHostName) {
+		return bad("host of target %q", target)
 	}
 	m.Path = path
 	m.Header.Set("host", u.Host) // without a user
@@ -413,6 +419,8 @@ func (r *Reader) ReadResponse(m *Response, request string) error {
 	switch {
 	case m.Framing == Chunked && (m.Status < 200 || m.Status == 204):
 		return bad("transfer-encoding in a response of status %d", m.Status)
+	case m.Framing == Length && m.Length > 0 && (m.Status < 200 || m.Status == 204):
+		return bad("content-length in a response of status %d", m.Status)
 	case m.Status == 101:
 		m.Framing = UntilClose
 	case m.Status < 200 || m.Status == 204 || m.Status == 304 || request == "HEAD":
@@ -433,7 +441,8 @@ func checkStatusLine(line []byte, whole bool) error {
 		}
 		return nil
 	}
-	if version, status, _ := words(line); !versionValid(string(version)) || len(version) == 0 || len(status) == 0 {
+	version, status, reason := words(line)
+	if !versionValid(string(version)) || len(version) == 0 || len(status) == 0 || bytes.IndexByte(reason, 0) >= 0 {
 		return bad("status line %q", line)
 	}
 	return nil
