@@ -18,6 +18,7 @@ var flagNames = [...]struct {
 	{mesh.FailedActiveCheck, "/failed_active_hc", "failed_active_health_check"},
 	{mesh.FailedOutlierCheck, "/failed_outlier_check", "failed_outlier_check"},
 	{mesh.DegradedActiveCheck, "/degraded_active_hc", "failed_active_degraded_check"},
+	{mesh.PendingRemoval, "/pending_dynamic_removal", "pending_dynamic_removal"},
 	{mesh.PendingActiveCheck, "/pending_active_hc", "pending_active_hc"},
 	{mesh.ExcludedByActiveCheck, "/excluded_via_immediate_hc_fail", "excluded_via_immediate_hc_fail"},
 	{mesh.ActiveCheckTimeout, "/active_hc_timeout", "active_hc_timeout"},

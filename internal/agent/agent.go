@@ -107,7 +107,7 @@ func New(o Options) (*Agent, error) {
 	if err := a.openKernel(); err != nil {
 		return nil, err
 	}
-	a.up = upstream.New(upstream.Options{Log: o.Log})
+	a.up = upstream.New(upstream.Options{Log: o.Log, Traffic: a.hasTraffic})
 	counts := upstream.NewCounts()
 	if a.kernel != nil {
 		counts = a.kernel.Counts()
@@ -289,6 +289,21 @@ func (a *Agent) Endpoints() []telemetry.Endpoint {
 		all = append(all, a.kernel.Endpoints()...)
 	}
 	return all
+}
+
+// hasTraffic says whether a tier has ever connected to a host of the cluster.
+func (a *Agent) hasTraffic(id mesh.ClusterID) bool {
+	if a.proxy.HasTraffic(id) {
+		return true
+	}
+	if a.kernel != nil {
+		for _, e := range a.kernel.Endpoints() {
+			if e.Cluster == id && e.CxTotal > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (a *Agent) inForce() current {

@@ -60,6 +60,16 @@ type Endpoint struct {
 	Locality Locality
 	// HashKey stands for the address in hash tables (metadata envoy.lb, hash_key); empty: the address does.
 	HashKey string
+	// Check is how its health is asked for.
+	Check EndpointCheck
+}
+
+// EndpointCheck is what an endpoint says of health checks (Envoy: Endpoint.HealthCheckConfig).
+type EndpointCheck struct {
+	Disabled bool       // it is not checked, and is healthy as far as checks go
+	Address  netip.Addr // where to, instead of the endpoint's address; invalid: not set
+	Port     uint16     // instead of the endpoint's port; 0: not set
+	Host     string     // instead of the check's host; empty: not set
 }
 
 // Compare orders localities by region, zone and sub_zone.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/leno-mesh/leno/internal/mesh"
+	"github.com/leno-mesh/leno/internal/proxy/http1"
 	"github.com/leno-mesh/leno/internal/telemetry"
 	"github.com/leno-mesh/leno/internal/upstream"
 )
@@ -31,6 +32,7 @@ type cluster struct {
 type view struct {
 	config   *mesh.Cluster
 	set      *mesh.HostSet
+	local    *mesh.HostSet // of the local cluster; nil: there is none
 	balancer *balancer
 }
 
@@ -42,22 +44,26 @@ type host struct {
 	cxTotal, cxConnectFail, rqTotal, rqSuccess, rqError, rqTimeout, tx, rx counter
 	cxActive, rqActive                                                     gauge
 	pools                                                                  [mesh.Priorities]pool
-	healthySince                                                           time.Time // of slow start; zero: not yet
+	tcp                                                                    tcpLine
 	monitor                                                                atomic.Pointer[upstream.Monitor]
 	carried                                                                carried
+
+	mu           sync.Mutex
+	announced    map[poolKey]*pool
+	healthySince time.Time // of slow start; zero: not yet
 }
 
 // cluster returns the running cluster, old or new, with what is configured now.
-func (p *Proxy) cluster(c *cluster, id mesh.ClusterID, config *mesh.Cluster, set *mesh.HostSet) *cluster {
+func (p *Proxy) cluster(c *cluster, id mesh.ClusterID, config *mesh.Cluster, set, local *mesh.HostSet) *cluster {
 	if c == nil {
 		c = &cluster{id: id, counts: p.o.Counts, up: p.o.Upstream, stats: p.stats.cluster(config.StatName()), hosts: map[netip.AddrPort]*host{}}
 		for i := range c.flights {
 			c.flights[i].cluster, c.flights[i].priority = c, mesh.Priority(i)
 		}
-	} else if v := c.view.Load(); v.config == config && v.set == set {
+	} else if v := c.view.Load(); v.config == config && v.set == set && v.local == local {
 		return c
 	}
-	old := c.view.Swap(&view{config, set, c.newBalancer(config, set)})
+	old := c.view.Swap(&view{config, set, local, c.newBalancer(config, set, local)})
 	c.keepOnly(set)
 	c.watch()
 	if old != nil {
@@ -80,6 +86,13 @@ func (c *cluster) monitorOf(h *host) *upstream.Monitor {
 	return c.up.Monitor(c.id, h.address)
 }
 
+// asksToLeave looks whether a host says in its answer that it is to be left alone (Envoy: router.cc, onUpstreamHeaders).
+func (c *cluster) asksToLeave(h *host, answer *http1.Header) {
+	if c.up != nil && c.view.Load().config.Check != nil && answer.Has("x-envoy-immediate-health-check-fail") {
+		c.up.Answered(c.id, h.address)
+	}
+}
+
 // leave ends the HTTP connections to hosts that have failed just now, each after its request. TCP connections only end if that is
 // wanted (Envoy: cluster_manager_impl.cc, onHostHealthFailure).
 func (c *cluster) leave(old, now *mesh.HostSet, endTCP bool) {
@@ -96,9 +109,7 @@ func (c *cluster) leave(old, now *mesh.HostSet, endTCP bool) {
 		running := c.hosts[h.Address]
 		c.mu.Unlock()
 		if running != nil {
-			for i := range running.pools {
-				running.pools[i].renew()
-			}
+			running.each((*pool).renew)
 			if endTCP {
 				running.carried.end()
 			}
@@ -156,16 +167,14 @@ func (c *cluster) close() {
 
 // close ends what is idle.
 func (h *host) close() {
-	for i := range h.pools {
-		h.pools[i].close()
-	}
+	h.each((*pool).close)
 }
 
 func (c *cluster) sweep(now time.Time) {
+	header := c.view.Load().config.ProxyHeader
 	for _, h := range c.snapshot() {
-		for i := range h.pools {
-			h.pools[i].sweep(now)
-		}
+		h.each(func(p *pool) { p.sweep(now) })
+		h.sweepAnnounced(header)
 	}
 }
 

@@ -89,9 +89,6 @@ const watchAfter = 10 * time.Millisecond
 // sideLook is how often the timeouts are looked at while the second goroutine may change what they depend on.
 const sideLook = 250 * time.Millisecond
 
-// keepEarly is how much memory for content an idle connection may keep.
-const keepEarly = 64 << 10
-
 // reset makes x ready for the request whose first byte is there.
 func (x *exchange) reset() {
 	config := x.c.config
@@ -109,9 +106,6 @@ func (x *exchange) reset() {
 	x.sent.Store(false)
 	x.began.Store(0)
 	x.heard.Store(0)
-	if cap(x.early) > keepEarly {
-		x.early = nil
-	}
 	x.side, x.early, x.headed, x.broken = nil, x.early[:0], false, false
 	x.remote, x.internal = x.c.from.Addr(), false
 	x.cookies = x.cookies[:0]

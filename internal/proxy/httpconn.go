@@ -124,7 +124,9 @@ func (c *httpConn) one() bool {
 		c.x.breakOff()
 		c.linger()
 		return false
-	default: // the client has gone
+	default: // the client has gone in the middle of the head
+		stats.rqTotal.Add(1)
+		stats.rqGone.Add(1)
 		return false
 	}
 	stats.rqTotal.Add(1)

@@ -34,7 +34,10 @@ func (x *exchange) serve() {
 		}
 		r.Header.Del("expect")
 	}
-	if !r.Header.Has("host") || strings.IndexByte(r.Path, '#') >= 0 {
+	if fragment := strings.IndexByte(r.Path, '#') >= 0; fragment || !r.Header.Has("host") {
+		if fragment && r.Header.Has("host") {
+			c.v.http.rqBadPath.Add(1)
+		}
 		c.closing = true
 		x.refuse(400, nil)
 		return
@@ -94,11 +97,12 @@ func (x *exchange) normalize() bool {
 			x.refuse(400, nil)
 			return false
 		case redirectPathTo:
-			c.v.http.rqNewPath.Add(1)
 			if x.grpc { // such a client follows no redirect
+				c.v.http.rqBadPath.Add(1)
 				x.refuse(400, nil)
 				return false
 			}
+			c.v.http.rqNewPath.Add(1)
 			x.refuse(307, func(h *http1.Header) { h.Set("location", path) })
 			return false
 		}
@@ -162,6 +166,10 @@ func (x *exchange) route() {
 	case r.Redirect != nil:
 		stats.direct.Add(1) // Envoy counts both so
 		x.redirect(r.Redirect.Status, "", r.Redirect)
+	case r.ToTLS:
+		stats.direct.Add(1)
+		req := &x.c.req
+		x.reply(301, "", func(h *http1.Header) { h.Set("location", "https://"+req.Header.Value("host")+req.Path) })
 	case r.Tombstone != "":
 		x.reply(503, "", nil)
 	default:
@@ -307,7 +315,7 @@ func (x *exchange) attempt(h *host) (again bool) {
 // acquire gets a leg. While the request has to wait for one, its body is read and its timeouts run. Neither a leg nor a failure:
 // the exchange was cut.
 func (x *exchange) acquire(h *host) (*leg, failure) {
-	pool := &h.pools[x.match.route.Forward.Priority]
+	pool := h.pool(x.match.route.Forward.Priority, x.cluster.view.Load().config.ProxyHeader, x.c.from, x.c.to)
 	l, w, fail := pool.acquire()
 	if w == nil {
 		return l, fail

@@ -114,6 +114,10 @@ func TestTiers(t *testing.T) {
 			l.Chains = append(l.Chains, &mesh.FilterChain{Match: mesh.ChainMatch{
 				Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, HTTP: &mesh.HTTPConnectionManager{}})
 		}, TierProxy, "http_connection_manager"},
+		{"health checks", func(_ *mesh.Listener, c *mesh.Cluster, _ *mesh.HostSet) { c.Check = &mesh.HealthCheck{} }, TierSocket, "balances exactly"},
+		{"health checks that end connections", func(_ *mesh.Listener, c *mesh.Cluster, _ *mesh.HostSet) {
+			c.Check, c.CloseOnHostFailure = &mesh.HealthCheck{}, true
+		}, TierProxy, "close_connections_on_host_health_failure"},
 		{"outlier detection", func(_ *mesh.Listener, c *mesh.Cluster, _ *mesh.HostSet) { c.Outlier = &mesh.OutlierDetection{} }, TierProxy, "outlier_detection"},
 		{"outlier detection, all are out", func(_ *mesh.Listener, c *mesh.Cluster, h *mesh.HostSet) {
 			c.Outlier, h.Usable = &mesh.OutlierDetection{}, nil
@@ -135,6 +139,35 @@ func TestTiers(t *testing.T) {
 				t.Errorf("reason %q does not say %q", why, tc.why)
 			}
 		})
+	}
+}
+
+func TestZonesAreForTheAgent(t *testing.T) {
+	level := func(zones ...string) *mesh.HostSet {
+		h := hosts("10.0.0.1:1", "10.0.0.2:2")
+		h.Levels = []mesh.Level{{}}
+		for _, z := range zones {
+			h.Levels[0].Localities = append(h.Levels[0].Localities, mesh.LocalityHosts{Locality: mesh.Locality{Zone: z}})
+		}
+		return h
+	}
+	for _, tc := range []struct {
+		name, local string
+		set         *mesh.HostSet
+		tier        Tier
+	}{
+		{"no local cluster", "", level("a", "b"), TierSocket},
+		{"several zones", "us", level("a", "b"), TierProxy},
+		{"one zone", "us", level("a"), TierSocket},
+		{"the local cluster itself", "c", level("a", "b"), TierSocket},
+	} {
+		in := world([]*mesh.Listener{tcp("l", "127.0.0.1:80", to("c", 1))}, []*mesh.Cluster{cluster("c", mesh.RoundRobin)},
+			map[string]*mesh.HostSet{"c": tc.set})
+		in.Config.Scopes[0].LocalCluster = tc.local
+		tables := compile(t, nil, in)
+		if got := tables.Listeners[0].Tier; got != tc.tier {
+			t.Errorf("%s: tier %s, want %s", tc.name, got, tc.tier)
+		}
 	}
 }
 

@@ -13,36 +13,48 @@ import (
 // leaves its cluster, and he takes his away when he stops to watch. Together with the configured health they make what is
 // published: mesh.Host.State.
 
-// identity is what makes a host the same one when its cluster changes: another weight, priority or health leaves it as it is
-// (Envoy: BaseDynamicClusterImpl::updateDynamicHostList).
-type identity struct {
-	cluster  mesh.ClusterID
-	address  netip.AddrPort
-	hostname string
-	locality mesh.Locality
-}
-
-func identityOf(id mesh.ClusterID, h *mesh.Host) identity {
-	return identity{id, h.Address, h.Hostname, h.Locality}
-}
-
 // Mark sets and clears flags of one host and publishes what follows from it. False: the host is no member any more. Safe for
 // concurrent use.
 func (u *Upstream) Mark(id mesh.ClusterID, host netip.AddrPort, set, clear mesh.Flags) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if members := u.built[id].set; members != nil {
-		for _, h := range members.All {
-			if h.Address == host {
-				return u.mark(identityOf(id, h), set, clear)
-			}
-		}
+	return u.mark(hostKey{id, host}, set, clear)
+}
+
+// were are the members of a cluster until now, by address. Called with mu held.
+func (u *Upstream) were(id mesh.ClusterID) map[netip.AddrPort]*mesh.Host {
+	b, ok := u.built[id]
+	if !ok {
+		return nil
 	}
-	return false
+	all := make(map[netip.AddrPort]*mesh.Host, len(b.set.All))
+	for _, h := range b.set.All {
+		all[h.Address] = h
+	}
+	return all
+}
+
+// sameHost says whether what was found out about a host is true of another one at its address: not if that has another name or
+// stands elsewhere; weight, priority and health may differ (Envoy: BaseDynamicClusterImpl::updateDynamicHostList).
+func sameHost(a, b *mesh.Host) bool { return a.Hostname == b.Hostname && a.Locality == b.Locality }
+
+// replace forgets what was found out about the host that was there, if this is another one. Called with mu held.
+func (u *Upstream) replace(id mesh.ClusterID, was, h *mesh.Host) {
+	if was == nil || sameHost(was, h) {
+		return
+	}
+	key := hostKey{id, h.Address}
+	if k := u.checkers[id]; k != nil {
+		u.dismiss(k, key)
+	}
+	if d := u.detectors[id]; d != nil && u.marks[key]&mesh.FailedOutlierCheck != 0 {
+		d.count(-1)
+	}
+	delete(u.marks, key)
 }
 
 // mark is Mark for a host. Called with mu held.
-func (u *Upstream) mark(k identity, set, clear mesh.Flags) bool {
+func (u *Upstream) mark(k hostKey, set, clear mesh.Flags) bool {
 	if !u.member(k) {
 		return false
 	}
@@ -63,9 +75,9 @@ func (u *Upstream) mark(k identity, set, clear mesh.Flags) bool {
 }
 
 // member says whether there is such a host just now. Called with mu held.
-func (u *Upstream) member(k identity) bool {
+func (u *Upstream) member(k hostKey) bool {
 	b, ok := u.built[k.cluster]
-	return ok && slices.ContainsFunc(b.set.All, func(h *mesh.Host) bool { return identityOf(k.cluster, h) == k })
+	return ok && slices.ContainsFunc(b.set.All, func(h *mesh.Host) bool { return h.Address == k.host })
 }
 
 // forget drops the flags of hosts that have left. Called with mu held.

@@ -16,7 +16,8 @@ import (
 type Monitor struct {
 	up       *Upstream
 	detector *detector
-	key      identity
+	key      hostKey
+	host     *mesh.Host // as it was when it came
 
 	consecutive [consecutiveKinds]atomic.Uint32 // failures in a row
 	external    rate                            // of answers; without split_external_local_origin_errors of all

@@ -75,8 +75,8 @@ func (d *detector) members(set *mesh.HostSet) {
 	d.seen, d.hosts, d.by = set, make([]*Monitor, 0, len(set.All)), make(map[netip.AddrPort]*Monitor, len(set.All))
 	for _, h := range set.All {
 		m := old[h.Address]
-		if k := identityOf(d.id, h); m == nil || m.key != k {
-			m = &Monitor{up: d.up, detector: d, key: k}
+		if m == nil || !sameHost(m.host, h) {
+			m = &Monitor{up: d.up, detector: d, key: hostKey{d.id, h.Address}, host: h}
 			m.external.found, m.local.found = -1, -1
 		}
 		d.hosts, d.by[h.Address] = append(d.hosts, m), m
@@ -131,7 +131,7 @@ func (u *Upstream) consecutive(m *Monitor, k kind) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	d := m.detector
-	if u.detectors[d.id] != d || d.by[m.key.address] != m || m.isOut() {
+	if u.detectors[d.id] != d || d.by[m.key.host] != m || m.isOut() {
 		return
 	}
 	d.eject(m, k, time.Now())
@@ -158,7 +158,7 @@ func (d *detector) eject(m *Monitor, k kind, now time.Time) {
 	if float64(m.backOff)*float64(c.BaseEjectionTime) < float64(c.MaxEjectionTime)+float64(c.BaseEjectionTime) {
 		m.backOff++
 	}
-	d.up.o.Log.Info("host is ejected", "cluster", d.id.Name, "host", m.key.address, "why", kinds[k].name)
+	d.up.o.Log.Info("host is ejected", "cluster", d.id.Name, "host", m.key.host, "why", kinds[k].name)
 	d.up.mark(m.key, mesh.FailedOutlierCheck, 0)
 }
 
@@ -175,7 +175,7 @@ func (d *detector) uneject(m *Monitor, now time.Time) {
 		m.consecutive[k].Store(0)
 	}
 	m.returned = now
-	d.up.o.Log.Info("ejected host is back", "cluster", d.id.Name, "host", m.key.address)
+	d.up.o.Log.Info("ejected host is back", "cluster", d.id.Name, "host", m.key.host)
 	d.up.mark(m.key, 0, mesh.FailedOutlierCheck)
 }
 

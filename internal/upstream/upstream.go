@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/leno-mesh/leno/internal/health"
 	"github.com/leno-mesh/leno/internal/mesh"
 )
 
@@ -19,6 +20,8 @@ type Options struct {
 	ResolvConf string
 	// HostsFile is looked at before any server; default /etc/hosts.
 	HostsFile string
+	// Traffic says whether a cluster has ever had any; nil: none has. Health checks are rare before.
+	Traffic func(mesh.ClusterID) bool
 }
 
 // Upstream follows a configuration and publishes where its endpoints are. Safe for concurrent use.
@@ -32,16 +35,22 @@ type Upstream struct {
 	hosts *mesh.Hosts
 	built map[mesh.ClusterID]built
 	names map[nameKey]*name // what is resolved now
-	marks map[identity]mesh.Flags
+	marks map[hostKey]mesh.Flags
 
 	detectors map[mesh.ClusterID]*detector
 	ejections map[string]*Ejections // by Cluster.StatName
+
+	checkers map[mesh.ClusterID]*checker
+	checks   map[checkName]*health.Stats
+	resolved bool // an answer to a name is being followed
 }
 
 // built remembers what a set was made from.
 type built struct {
 	cluster *mesh.Cluster
 	set     *mesh.HostSet
+	// shown is what is published: set, or what was before while the hosts of set wait for their first checks.
+	shown *mesh.HostSet
 }
 
 // New returns an Upstream that knows nothing yet.
@@ -53,8 +62,9 @@ func New(o Options) *Upstream {
 		o.HostsFile = "/etc/hosts"
 	}
 	return &Upstream{o: o, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), cfg: &mesh.Config{},
-		hosts: &mesh.Hosts{}, built: map[mesh.ClusterID]built{}, names: map[nameKey]*name{}, marks: map[identity]mesh.Flags{},
-		detectors: map[mesh.ClusterID]*detector{}, ejections: map[string]*Ejections{}}
+		hosts: &mesh.Hosts{}, built: map[mesh.ClusterID]built{}, names: map[nameKey]*name{}, marks: map[hostKey]mesh.Flags{},
+		detectors: map[mesh.ClusterID]*detector{}, ejections: map[string]*Ejections{},
+		checkers: map[mesh.ClusterID]*checker{}, checks: map[checkName]*health.Stats{}}
 }
 
 // Set says which clusters are wanted. What needs no resolving is visible in Hosts when Set returns.
@@ -78,7 +88,7 @@ func (u *Upstream) Hosts() *mesh.Hosts {
 // Changed is signalled when something else than Set changed Hosts. One reader.
 func (u *Upstream) Changed() <-chan struct{} { return u.changed }
 
-// Run resolves names and brings ejected hosts back until ctx ends.
+// Run resolves names, brings ejected hosts back and tries hosts until ctx ends.
 func (u *Upstream) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -104,6 +114,7 @@ func signal(c chan struct{}) {
 // are as before whether to look again; nil: of none. Called with mu held; reports whether anything changed.
 func (u *Upstream) rebuild(dirty func(mesh.ClusterID, *mesh.Cluster) bool) bool {
 	u.endDetectors()
+	u.endChecks()
 	sets := map[mesh.ClusterID]*mesh.HostSet{}
 	next := map[mesh.ClusterID]built{}
 	changed := len(u.hosts.Sets) == 0
@@ -116,20 +127,27 @@ func (u *Upstream) rebuild(dirty func(mesh.ClusterID, *mesh.Cluster) bool) bool 
 				set = u.members(id, c, sc.Node.Locality)
 				if ok && sameSet(old.set, set) {
 					set = old.set
-				} else {
-					changed = true
 				}
 			}
-			next[id] = built{c, set}
-			sets[id] = set
+			shown := set
+			if k := u.checkers[id]; !set.Ready && ok && old.shown.Ready && k != nil {
+				shown = old.shown // as the cluster of before serves until this one is warm
+			}
+			changed = changed || shown != old.shown
+			next[id] = built{c, set, shown}
+			sets[id] = shown
 		}
 	}
 	changed = changed || len(sets) != len(u.hosts.Sets)
 	u.built = next
 	u.watchMembers()
+	ripe := u.leaveChecks()
 	u.forget()
 	if changed {
 		u.hosts = &mesh.Hosts{Sets: sets}
+	}
+	if ripe != nil {
+		changed = u.rebuild(func(id mesh.ClusterID, _ *mesh.Cluster) bool { return ripe[id] }) || changed
 	}
 	return changed
 }
@@ -149,7 +167,8 @@ func (u *Upstream) members(id mesh.ClusterID, c *mesh.Cluster, own *mesh.Localit
 		set.Ready = false
 		return set
 	}
-	seen := map[netip.AddrPort]bool{}
+	check := u.checkerOf(id, c)
+	was, seen := u.were(id), map[netip.AddrPort]bool{}
 	add := func(e *mesh.Endpoint, a netip.AddrPort) {
 		if seen[a] && c.Discovery != mesh.Static { // in a static cluster it is a host of its own, as in Envoy
 			return
@@ -161,7 +180,8 @@ func (u *Upstream) members(id mesh.ClusterID, c *mesh.Cluster, own *mesh.Localit
 		}
 		h := &mesh.Host{Address: a, Hostname: hostname, Weight: max(e.Weight, 1), Health: e.Health,
 			Priority: e.Priority, Locality: e.Locality, HashKey: e.HashKey}
-		h.Flags = u.marks[identityOf(id, h)]
+		u.replace(id, was[a], h)
+		h.Flags = u.admit(id, c, e, a)
 		set.All = append(set.All, h)
 	}
 	for i := range c.Endpoints.Endpoints {
@@ -182,7 +202,13 @@ func (u *Upstream) members(id mesh.ClusterID, c *mesh.Cluster, own *mesh.Localit
 			add(e, netip.AddrPortFrom(ip, e.Port))
 		}
 	}
-	judge(set, c, own)
+	set.All = append(set.All, u.staying(id, c, seen)...)
+	if check != nil && set.Ready && !u.lastCheck(check) {
+		set.Ready = false
+	}
+	if set.Ready || check == nil {
+		judge(set, c, own)
+	}
 	return set
 }
 

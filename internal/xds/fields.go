@@ -71,6 +71,7 @@ func newTable() *table {
 	t.sections = append(t.sections, filterFields()...)
 	t.sections = append(t.sections, routeFields()...)
 	t.sections = append(t.sections, clusterFields()...)
+	t.sections = append(t.sections, healthFields()...)
 	t.sections = append(t.sections, balancingFields()...)
 	for i := range t.sections {
 		s := &t.sections[i]

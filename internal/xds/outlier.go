@@ -53,12 +53,12 @@ func outlierDetection(p *clusterv3.OutlierDetection, f *findings) *mesh.OutlierD
 }
 
 // distinct refuses members that could not be told apart.
-func distinct(e *mesh.Endpoints, f *findings) {
+func distinct(e *mesh.Endpoints, field string, f *findings) {
 	seen := map[netip.AddrPort]bool{}
 	for i := range e.Endpoints {
 		a := e.Endpoints[i].Address
 		if a.IsValid() && seen[a] {
-			f.refused("outlier_detection", "is not supported where an address is a member twice: %s", a)
+			f.refused(field, "is not supported where an address is a member twice: %s", a)
 			return
 		}
 		seen[a] = true

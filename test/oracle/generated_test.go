@@ -125,15 +125,20 @@ func (d *side) play(text string) (string, error) {
 }
 
 // rest is the time that a request has left: an attempt after the first has a little less of it.
-var rest = regexp.MustCompile(`(?m)^(> x-envoy-expected-rq-timeout-ms: )([0-9]+)$`)
+var rest = regexp.MustCompile(`(?m)^(> x-envoy-expected-rq-timeout-ms: |> grpc-timeout: )([0-9]+)(m?)$`)
 
 func wholeSeconds(text string) string {
 	return rest.ReplaceAllStringFunc(text, func(line string) string {
 		m := rest.FindStringSubmatch(line)
 		ms, _ := strconv.Atoi(m[2])
-		return m[1] + strconv.Itoa((ms+999)/1000*1000)
+		return m[1] + strconv.Itoa((ms+999)/1000*1000) + m[3]
 	})
 }
+
+var (
+	answered = regexp.MustCompile(`(?m)^< [0-9]{3}$`)
+	reached  = regexp.MustCompile(`(?m)^> [a-z]+ [A-Z]+ `)
+)
 
 // TestGenerated sends generated requests to generated configurations through Envoy and leno and compares. A failure prints how
 // to see it again; its configuration stays in generated-NUMBER.json in the system's folder for temporary files.
@@ -152,6 +157,7 @@ func TestGenerated(t *testing.T) {
 	})
 	begun := time.Now()
 	configs, requests, different := 0, 0, 0
+	statuses, upstream := map[string]int{}, 0 // what Envoy answered: that requests meet routes
 	for n := *genFirst; n < *genFirst+*genConfigs && different < *genStop; n++ {
 		g := generate.New(*genSeed, uint64(n))
 		listeners, steps := g.Listeners(n+1), g.Requests(*genRequests)
@@ -173,6 +179,10 @@ func TestGenerated(t *testing.T) {
 		}
 		wg.Wait()
 		configs, requests = configs+1, requests+*genRequests
+		for _, m := range answered.FindAllString(answers[0], -1) {
+			statuses[m[2:]]++
+		}
+		upstream += len(reached.FindAllString(answers[0], -1))
 		var found []string
 		for i, name := range []string{"Envoy", "leno"} {
 			if errs[i] != nil {
@@ -204,6 +214,10 @@ func TestGenerated(t *testing.T) {
 		}
 	}
 	t.Logf("%d requests to %d configurations in %v, %d configurations answered differently", requests, configs, time.Since(begun).Round(time.Second), different)
+	t.Logf("%d requests reached an upstream; answers by status: %v", upstream, statuses)
+	if configs >= 20 && (upstream < requests/5 || len(statuses) < 15) {
+		t.Errorf("of %d requests %d reached an upstream, and there were %d statuses: the generator has lost its aim", requests, upstream, len(statuses))
+	}
 	if *genReport != "" {
 		text := fmt.Sprintf(`{"seed": %d, "configurations": %d, "requests": %d, "seconds": %d, "differences": %d}`+"\n",
 			*genSeed, configs, requests, int(time.Since(begun).Seconds()), different)

@@ -58,7 +58,7 @@ func TestLenoAuto(t *testing.T) {
 // onlyTCP says if no step speaks HTTP.
 func (s *scenario) onlyTCP() bool {
 	for _, st := range s.steps {
-		if !st.tcp && !st.stats && !st.clusters {
+		if !st.tcp && !st.stats && !st.clusters && !st.checked {
 			return false
 		}
 	}

@@ -4,10 +4,13 @@ package oracle
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +32,52 @@ type journal struct {
 	reading  int            // requests whose head has come and that are not in all yet
 	closing  int            // connections that are closed without a word after their answer
 	attempts map[string]int // of one request, by x-request-id
+
+	checks  map[string]string // what an upstream is to say to health checks, by its name
+	checked map[string]bool   // health checks that came, in normal form
+	over    map[string]int    // and over how many connections they came, by upstream
+}
+
+// healthCheck: health checks begin with this: the path of a request, the line of a dialog. They come when they like, so they are in no record of
+// a step.
+const healthCheck = "check"
+
+// answerChecks says how an upstream answers health checks from now on.
+func (j *journal) answerChecks(upstream, words string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.checks == nil {
+		j.checks = map[string]string{}
+	}
+	j.checks[upstream] = words
+}
+
+// check notes a health check, the first one of its connection or not, and returns what the upstream is to say.
+func (j *journal) check(upstream, normal string, first bool) (words string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.checked == nil {
+		j.checked, j.over = map[string]bool{}, map[string]int{}
+	}
+	if first {
+		j.over[upstream]++
+	}
+	j.checked[normal] = true
+	return j.checks[upstream]
+}
+
+// takeChecks returns the different health checks that came since the last call.
+func (j *journal) takeChecks() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	all := slices.Sorted(maps.Keys(j.checked))
+	for _, upstream := range slices.Sorted(maps.Keys(j.over)) {
+		if n := j.over[upstream]; n > 1 {
+			all = append(all, fmt.Sprintf("> %s was checked over several connections\n", upstream))
+		}
+	}
+	j.checked = nil
+	return strings.Join(all, "")
 }
 
 // attempt counts the attempts of a request: 1 for the first.
@@ -188,8 +237,9 @@ func (s *servers) serve(l net.Listener, handle func(conn *net.TCPConn, number in
 
 // httpUpstream answers as the request's x-answer field tells it; testdata/README.md lists the words.
 type httpUpstream struct {
-	name string
-	j    *journal
+	name    string
+	j       *journal
+	proxied bool // connections begin with a PROXY header
 }
 
 func (u *httpUpstream) handle(c *net.TCPConn, number int) {
@@ -198,10 +248,23 @@ func (u *httpUpstream) handle(c *net.TCPConn, number int) {
 	if a := c.LocalAddr().(*net.TCPAddr).IP; !a.Equal(net.IPv4(127, 0, 0, 1)) {
 		name += "@" + a.String()
 	}
-	for {
+	if u.proxied {
+		line, err := proxyLine(r)
+		if err != nil {
+			return
+		}
+		name += " " + line
+	}
+	for checks := 0; ; {
 		m, err := readHead(r)
 		if err != nil {
 			return
+		}
+		if _, path, _ := m.request(); strings.HasPrefix(path, "/"+healthCheck) {
+			if checks++; !u.check(c, r, m, name, checks == 1) {
+				return
+			}
+			continue
 		}
 		u.j.begin()
 		s := &seen{upstream: name, conn: number, request: m}
@@ -242,6 +305,29 @@ func (u *httpUpstream) handle(c *net.TCPConn, number int) {
 	}
 }
 
+// check answers a health check; false: the connection ends.
+func (u *httpUpstream) check(c *net.TCPConn, r *bufio.Reader, m *message, name string, first bool) bool {
+	if m.readBody(r, false) != nil {
+		return false
+	}
+	var b strings.Builder
+	normalSeen(&b, &seen{upstream: name, request: m})
+	words := u.j.check(name, b.String(), first)
+	if words == "" {
+		words = m.get("x-answer")
+	}
+	a, err := parseAnswer(words)
+	if err != nil {
+		a = answer{status: "299", body: err.Error()}
+	}
+	if a.only != "" && a.only != name {
+		a = answer{status: "200"}
+	}
+	a.upstream = name
+	method, _, _ := m.request()
+	return a.write(c, method)
+}
+
 // answer is what x-answer asks for.
 type answer struct {
 	upstream, status, body string
@@ -273,6 +359,10 @@ func parseAnswer(text string) (answer, error) {
 			var n int
 			n, err = parseSize(value)
 			a.body = string(pattern(n))
+		case "long":
+			var n int
+			n, err = parseSize(value)
+			a.fields = append(a.fields, field{"x-long", strings.Repeat("v", n)})
 		case "header", "trailer":
 			name, v, _ := strings.Cut(value, ":")
 			f := field{name, strings.TrimSpace(v)}
@@ -389,8 +479,9 @@ func (a *answer) write(c *net.TCPConn, method string) bool {
 
 // tcpUpstream answers each line with its name and the line; "close", "reset" and end of input do what they say.
 type tcpUpstream struct {
-	name  string
-	greet bool
+	name           string
+	greet, proxied bool
+	j              *journal // of its health checks; nil: it does not tell them from other lines
 }
 
 func (u *tcpUpstream) handle(c *net.TCPConn, _ int) {
@@ -398,10 +489,36 @@ func (u *tcpUpstream) handle(c *net.TCPConn, _ int) {
 	if a := c.LocalAddr().(*net.TCPAddr).IP; !a.Equal(net.IPv4(127, 0, 0, 1)) {
 		name += "@" + a.String()
 	}
+	r := bufio.NewReader(c)
+	if u.proxied {
+		line, err := proxyLine(r)
+		if err != nil {
+			return
+		}
+		name += " " + line
+	}
 	if u.greet {
 		fmt.Fprintf(c, "%s: welcome\n", name)
 	}
-	echo(c, c, bufio.NewReader(c), name)
+	for checks := 0; u.j != nil; {
+		line, err := r.ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, healthCheck) {
+			r = bufio.NewReader(io.MultiReader(strings.NewReader(line), r))
+			break
+		}
+		checks++
+		switch words := u.j.check(name, fmt.Sprintf("> %s %s", name, line), checks == 1); words {
+		case "close":
+			return
+		case "reset":
+			c.SetLinger(0)
+			return
+		case "silent":
+		default:
+			fmt.Fprintf(c, "%s: %s\n", name, cmp.Or(words, "well"))
+		}
+	}
+	echo(c, c, r, name)
 }
 
 // echo answers over w, which may be TLS over c.
@@ -414,6 +531,10 @@ func echo(c *net.TCPConn, w io.Writer, r *bufio.Reader, name string) {
 		}
 		switch line {
 		case "close\n":
+			return
+		case "shut\n":
+			c.CloseWrite()
+			io.Copy(io.Discard, r)
 			return
 		case "reset\n":
 			c.SetLinger(0)

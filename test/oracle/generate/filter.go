@@ -172,6 +172,14 @@ func (g *Generator) limit() object {
 	l := object{"stat_prefix": "limit", "token_bucket": object{"max_tokens": g.between(1, 40), "fill_interval": "3600s"},
 		"filter_enabled": all, "filter_enforced": all}
 	if g.chance(3) {
+		l["descriptors"] = list{object{"entries": list{one(g, object{"key": "generic_key", "value": "a"}, object{"key": "k", "value": "1"},
+			object{"key": "header_match", "value": "a"}, object{"key": "destination_cluster", "value": "blue"}, object{"key": "remote_address", "value": "127.0.0.1"})},
+			"token_bucket": object{"max_tokens": g.between(1, 5), "fill_interval": "3600s"}}}
+	}
+	if g.chance(3) {
+		l["always_consume_default_token_bucket"] = g.bool()
+	}
+	if g.chance(3) {
 		l["status"] = object{"code": one(g, 429, 503)}
 	}
 	if g.chance(3) {

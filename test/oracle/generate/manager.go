@@ -106,6 +106,7 @@ var hostParts = []func(*Generator, object){
 	func(g *Generator, h object) { h["include_attempt_count_in_response"] = g.bool() },
 	func(g *Generator, h object) { h["include_is_timeout_retry_header"] = g.bool() },
 	func(g *Generator, h object) { h["retry_policy"] = g.retry() },
+	func(g *Generator, h object) { h["rate_limits"] = g.rateLimits() },
 }
 
 func (g *Generator) host(number int, own list, chosen []filter) object {
@@ -115,6 +116,13 @@ func (g *Generator) host(number int, own list, chosen []filter) object {
 	var routes list
 	for range g.between(1, 6) {
 		routes = append(routes, g.route(chosen))
+	}
+	if !g.chance(3) { // without it, most requests would meet no route
+		r := object{"match": object{"prefix": "/"}}
+		forward(g, r)
+		some(g, 4, routeParts, r)
+		g.overrides(r, chosen)
+		routes = append(routes, r)
 	}
 	h["routes"] = routes
 	return h

@@ -76,6 +76,9 @@ var answerParts = []func(*Generator) string{
 		return "status " + one(g, "200", "201", "204", "304", "404", "409", "418", "500", "502", "503", "504", "599")
 	},
 	func(g *Generator) string { return "status " + one(g, "503", "404", "502") + "; first 1" },
+	func(g *Generator) string {
+		return "status " + one(g, "301", "302", "303", "307") + "; header location: " + one(g, "http://a.test/a/b", "http://b.test/", "https://a.test/a", "/b/a", "x") + one(g, "", "; first 1")
+	},
 	func(g *Generator) string { return one(g, "reset", "hangup") },
 	func(g *Generator) string { return one(g, "reset", "hangup") + "; first 1" },
 	func(g *Generator) string { return "header x-r: " + one(g, values...) },

@@ -242,9 +242,35 @@ var routeActionParts = []func(*Generator, object){
 	func(g *Generator, a object) {
 		a["cluster_not_found_response_code"] = one(g, "SERVICE_UNAVAILABLE", "NOT_FOUND", "INTERNAL_SERVER_ERROR")
 	},
+	func(g *Generator, a object) {
+		p := object{"allow_cross_scheme_redirect": g.bool()}
+		if g.bool() {
+			p["max_internal_redirects"] = g.between(0, 3)
+		}
+		if g.bool() {
+			p["redirect_response_codes"] = list{one(g, 301, 302, 307), 303}
+		}
+		if g.chance(3) {
+			p["response_headers_to_copy"] = list{one(g, "x-r", "x-a")}
+		}
+		if g.chance(3) {
+			p["predicates"] = list{object{"name": "previous", "typed_config": object{
+				"@type": "type.googleapis.com/envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig"}}}
+		}
+		a["internal_redirect_policy"] = p
+	},
+	func(g *Generator, a object) { a["rate_limits"] = g.rateLimits() },
 	func(g *Generator, a object) { a["priority"] = one(g, "DEFAULT", "HIGH") },
 	func(g *Generator, a object) { a["max_grpc_timeout"] = one(g, "0s", "20s") },
 	func(g *Generator, a object) { a["max_stream_duration"] = object{"max_stream_duration": "30s"} },
+}
+
+// rateLimits make descriptors of the filter limit.
+func (g *Generator) rateLimits() list {
+	actions := list{one(g, object{"generic_key": object{"descriptor_value": "a"}}, object{"request_headers": object{"header_name": "x-a", "descriptor_key": "k"}},
+		object{"remote_address": object{}}, object{"destination_cluster": object{}},
+		object{"header_value_match": object{"descriptor_value": "a", "headers": list{g.headerMatch()}}})}
+	return list{object{"actions": actions}}
 }
 
 func (g *Generator) retry() object {
