@@ -71,7 +71,10 @@ func (r *Reader) ReadRequest(m *Request, limit, fields int, read bool) error {
 	method, target, version := words(start)
 	m.Method, m.Scheme, m.Upgrade, m.Close = method, "", "", false
 	if version != "HTTP/1.1" {
-		return &Error{Status: 426, What: "HTTP version " + strconv.Quote(version)}
+		if _, _, err := framing(&m.Header); err != nil {
+			return err
+		}
+		return oldVersion(version)
 	}
 	return m.complete(target)
 }
@@ -92,8 +95,14 @@ func checkRequestLine(line []byte, whole bool) error {
 		return bad("target %q", target)
 	case !versionValid(string(version)):
 		return bad("version %q", version)
+	case len(version) == 0: // HTTP/0.9: nothing more belongs to it
+		return oldVersion("")
 	}
 	return nil
+}
+
+func oldVersion(version string) error {
+	return &Error{Status: 426, What: "HTTP version " + strconv.Quote(version)}
 }
 
 // words splits a start line at white space; the third word is the rest of the line.
@@ -195,7 +204,7 @@ func (r *Reader) parse(block []byte, h *Header, limit int) (start string, err er
 		value := strings.Trim(text[s.value:s.valueEnd], " \t\r\n")
 		if odd || strings.IndexByte(value, '\r') >= 0 {
 			whole := len(value)
-			if value = dropLineEnds.Replace(value); len(value) != whole && text[s.name:s.nameEnd] == "transfer-encoding" {
+			if value = dropLineEnds.Replace(value); len(value) != whole && text[s.name:s.nameEnd] == "transfer-encoding" && strings.EqualFold(value, "chunked") {
 				return "", bad("line end within transfer-encoding") // who reads what is left as "chunked" may not be followed by who does not
 			}
 		}
