@@ -37,7 +37,7 @@ func (x *exchange) answer(l *leg) (again bool) {
 	switch {
 	case err == nil:
 		x.heard.Store(max(int64(x.elapsed()), 1))
-		l.pool.host.monitor.Load().Answered(x.outcome(&l.response))
+		l.pool.host.monitor.Load().Answered(x.cluster.outcome(&l.response, x.grpc))
 		l.pool.cluster.asksToLeave(l.pool.host, &l.response.Header)
 		if x.afterResponse(&l.response) {
 			return x.discard(l)
@@ -95,7 +95,7 @@ func (x *exchange) readHead(l *leg) error {
 		if err := x.beforeRead(l); err != nil {
 			return err
 		}
-		err := x.afterRead(l, l.in.ReadResponse(&l.response, x.c.req.Method))
+		err := x.afterRead(l, l.in.ReadResponse(&l.response, x.c.req.Method, l.maxHead, l.maxFields))
 		if !timedOut(err) {
 			return err
 		}
@@ -172,6 +172,9 @@ func (x *exchange) respond(l *leg) {
 		l.pool.host.monitor.Load().Failed() // Envoy takes it for a reset when the upstream ends first
 	}
 	x.stopSide()
+	if !whole && x.cause.Load() == tryIdleOverdue {
+		l.pool.host.monitor.Load().TimedOut()
+	}
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
 	if !whole {

@@ -20,6 +20,7 @@ import (
 type tcpConn struct {
 	v        *chain
 	client   *net.TCPConn
+	ends     ends
 	upstream atomic.Pointer[net.TCPConn]
 	ended    atomic.Bool
 	judge    func() (time.Duration, bool) // asked when the client's first bytes come; nil: everybody passes
@@ -54,7 +55,7 @@ func (c *tcpConn) end() {
 
 // serveTCP connects a client to an endpoint and copies both ways (Envoy: tcp_proxy.cc).
 func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
-	c := &tcpConn{v: v, client: client}
+	c := &tcpConn{v: v, client: client, ends: ends{a.remote, a.local}}
 	if len(v.judges) > 0 {
 		c.judge = func() (time.Duration, bool) { return v.passes(a) }
 	}
@@ -74,11 +75,15 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 		_ = client.SetLinger(-1)
 		return
 	}
+	if v.config.TCP.AwaitData && !awaitData(client) {
+		_ = client.SetLinger(-1)
+		return
+	}
 	var want selection
 	if v.config.TCP.HashSourceIP {
 		want = selection{hash: xxHash64(a.remote.Addr().String(), 0), hashed: true}
 	}
-	h, up, words := cl.connectTCP(v.config.TCP.MaxConnectAttempts, want)
+	h, up, words := c.connect(cl, v.config.TCP, want)
 	if up == nil {
 		_ = client.SetLinger(-1)
 		return
@@ -94,6 +99,7 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 		h.carried.remove(c)
 		up.Close()
 		cl.closed(h, words, opened)
+		h.leave(cl, words, noFailure)
 		h.active.Add(-1)
 		h.rqActive.Add(-1)
 		h.rqSuccess.Add(1)
@@ -104,34 +110,67 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 	c.relay(cl, h, up)
 }
 
-// connectTCP tries hosts until one takes the connection; nil: none did.
-func (c *cluster) connectTCP(attempts uint32, want selection) (*host, *net.TCPConn, *gauge) {
-	for range attempts {
-		v := c.view.Load()
-		target := v.balancer.pick(want)
+// connect tries hosts until one takes the connection; nil: none did.
+func (c *tcpConn) connect(cl *cluster, config *mesh.TCPProxy, want selection) (*host, *net.TCPConn, *gauge) {
+	flight := &cl.flights[mesh.PriorityDefault]
+	words := flight.connections()
+	bound := config.BackOffBase
+	for i := range config.MaxConnectAttempts {
+		if i > 0 && bound > 0 {
+			if !c.pause(rand.N(bound)) {
+				return nil, nil, nil
+			}
+			bound = min(2*bound, config.BackOffMax)
+		}
+		target := cl.view.Load().balancer.pick(want)
 		if target == nil {
-			c.stats.cxNoneHealthy.Add(1)
+			cl.stats.cxNoneHealthy.Add(1)
 			return nil, nil, nil
 		}
-		words := c.flights[mesh.PriorityDefault].connections()
-		if !take(words, v.config.Breakers.MaxConnections) {
-			c.stats.cxOverflow.Add(1)
+		if words.Load() >= int64(flight.limits().MaxConnections) {
+			cl.stats.cxOverflow.Add(1)
 			return nil, nil, nil
 		}
-		h := c.host(target.Address)
-		conn, fail := c.dial(h, words)
-		switch fail {
-		case noFailure:
+		if !take(&flight.pending, flight.limits().MaxPendingRequests) {
+			cl.stats.rqPendingOverflow.Add(1)
+			continue
+		}
+		cl.stats.rqPendingTotal.Add(1)
+		cl.stats.rqPendingActive.Add(1)
+		h := cl.host(target.Address)
+		conn, fail := c.open(cl, h, words)
+		cl.stats.rqPendingActive.Add(-1)
+		flight.pending.Add(-1)
+		switch {
+		case conn != nil:
 			h.monitor.Load().ConnectedOnly()
 			return h, conn, words
-		case connectTimeout:
+		case fail == noFailure: // the client has left
+			cl.stats.rqCancelled.Add(1)
+			return nil, nil, nil
+		case fail == connectTimeout:
 			h.monitor.Load().TimedOut()
 		default:
 			h.monitor.Load().Failed()
 		}
 	}
-	c.stats.cxAttemptsExceeded.Add(1)
+	cl.stats.cxAttemptsExceeded.Add(1)
 	return nil, nil, nil
+}
+
+// open waits for room at the host and opens a connection; neither a connection nor a failure: the client has left meanwhile.
+func (c *tcpConn) open(cl *cluster, h *host, words *gauge) (*net.TCPConn, failure) {
+	if turn := h.enter(cl, words); turn != nil {
+		why, mine := c.wait(h, turn)
+		if !mine || why != noFailure {
+			return nil, why
+		}
+	}
+	conn, fail := cl.dial(h, words, c.ends)
+	if fail != noFailure {
+		h.leave(cl, words, fail)
+	}
+	return conn, fail
 }
 
 // relay copies until both directions have ended, one of them is broken, or nothing has moved for idle_timeout.

@@ -42,6 +42,7 @@ type Upstream struct {
 
 	checkers map[mesh.ClusterID]*checker
 	checks   map[checkName]*health.Stats
+	resolved bool // an answer to a name is being followed
 }
 
 // built remembers what a set was made from.
