@@ -70,13 +70,7 @@ func (r *Reader) ReadRequest(m *Request, limit, fields int, read bool) error {
 	r.consumed(len(block))
 	method, target, version := words(start)
 	m.Method, m.Scheme, m.Upgrade, m.Close = method, "", "", false
-	if version != "HTTP/1.1" {
-		if _, _, err := framing(&m.Header); err != nil {
-			return err
-		}
-		return oldVersion(version)
-	}
-	return m.complete(target)
+	return m.complete(target, version)
 }
 
 // checkRequestLine refuses what cannot become a request, from its first byte on.
@@ -96,6 +90,10 @@ func checkRequestLine(line []byte, whole bool) error {
 	case !versionValid(string(version)):
 		return bad("version %q", version)
 	case len(version) == 0: // HTTP/0.9: nothing more belongs to it
+		m := Request{Method: string(method)}
+		if err := m.takeTarget(string(target), m.Method == "CONNECT"); err != nil {
+			return err
+		}
 		return oldVersion("")
 	}
 	return nil
@@ -211,6 +209,9 @@ func (r *Reader) parse(block []byte, h *Header, limit int) (start string, err er
 		if !all(value, isValue) {
 			return "", bad("value of field %q", text[s.name:s.nameEnd])
 		}
+		if value == "" && text[s.name:s.nameEnd] == "content-length" {
+			return "", bad("empty content-length") // which would vanish beside another one
+		}
 		h.Add(text[s.name:s.nameEnd], value)
 	}
 	return text[:len(trimCR(block[:lineEnd]))], nil
@@ -220,7 +221,7 @@ func (r *Reader) parse(block []byte, h *Header, limit int) (start string, err er
 var dropLineEnds = strings.NewReplacer("\r", "", "\n", "")
 
 // complete applies the rules of the whole head (Envoy: http1/codec_impl.cc, onHeadersCompleteImpl and handlePath).
-func (m *Request) complete(target string) error {
+func (m *Request) complete(target, version string) error {
 	connect := m.Method == "CONNECT"
 	h := &m.Header
 	m.takeUpgrade()
@@ -235,10 +236,16 @@ func (m *Request) complete(target string) error {
 	if err := m.takeTarget(target, connect); err != nil {
 		return err
 	}
+	if err := h.dropNominated(); err != nil {
+		return err
+	}
+	if version != "HTTP/1.1" { // all of the above is wrong in any version
+		return oldVersion(version)
+	}
 	if !all(h.Value("host"), isAuthority) {
 		return bad("host %q", h.Value("host"))
 	}
-	return h.dropNominated()
+	return nil
 }
 
 func (m *Request) takeTarget(target string, connect bool) error {
@@ -284,7 +291,11 @@ func (m *Request) takeTarget(target string, connect bool) error {
 func (m *Request) takeUpgrade() {
 	h := &m.Header
 	up, ok := h.Get("upgrade")
-	if !ok || up == "" || !h.HasToken("connection", "upgrade") {
+	if !ok || !h.HasToken("connection", "upgrade") {
+		return
+	}
+	if up == "" {
+		m.Upgrade = " " // one that nobody allows
 		return
 	}
 	if strings.EqualFold(up, "h2c") {
@@ -354,7 +365,7 @@ func (h *Header) dropNominated() error {
 
 // keepTrailersOnly leaves of TE what an intermediary may pass on.
 func (h *Header) keepTrailersOnly() {
-	if !h.Has("te") {
+	if h.Value("te") == "" {
 		return
 	}
 	if h.HasToken("te", "trailers") {
