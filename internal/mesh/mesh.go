@@ -197,8 +197,9 @@ type Route struct {
 	Forward         *RouteAction
 	Direct          *DirectResponse
 	Redirect        *Redirect
-	ToTLS           bool   // answer 301 to the same place by https; only where VirtualHost.RequireTLS leads to
-	Tombstone       string // the action is not supported: answer 503 and say why in status
+	ToTLS           bool     // answer 301 to the same place by https; only where VirtualHost.RequireTLS leads to
+	Tombstone       string   // the action is not supported: answer 503 and say why in status
+	Metadata        Metadata // for rbac
 	RequestHeaders  HeaderOps
 	ResponseHeaders HeaderOps
 	Filters         FilterOverrides

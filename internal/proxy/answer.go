@@ -172,9 +172,6 @@ func (x *exchange) respond(l *leg) {
 		l.pool.host.monitor.Load().Failed() // Envoy takes it for a reset when the upstream ends first
 	}
 	x.stopSide()
-	if !whole && x.cause.Load() == tryIdleOverdue {
-		l.pool.host.monitor.Load().TimedOut()
-	}
 	// Before the client has the end of its answer, so that its next request finds this leg.
 	x.endLeg(whole && x.sent.Load() && !r.Close && len(l.in.Buffered()) == 0)
 	if !whole {

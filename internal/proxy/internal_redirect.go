@@ -116,7 +116,7 @@ func (x *exchange) anew() {
 	x.endFilters()
 	x.c.v.http.rqTotal.Add(1)
 	x.following.pending = false
-	x.filtered, x.uncounted = false, false
+	x.filtered, x.uncounted, x.metadata = false, false, nil
 	x.begun = time.Now()
 	x.idle, x.timeout, x.duration = config.StreamIdleTimeout, 0, config.MaxStreamDuration
 	x.sent.Store(false)

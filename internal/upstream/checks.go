@@ -69,7 +69,7 @@ func (u *Upstream) Checks() map[checkName]*health.Stats {
 // checkerOf returns the checker of a cluster, new or not; nil: its hosts are not tried. Called with mu held.
 func (u *Upstream) checkerOf(id mesh.ClusterID, c *mesh.Cluster) *checker {
 	k := u.checkers[id]
-	if k != nil || c.Check == nil {
+	if k != nil || c.Check == nil || u.o.SkipChecks {
 		return k
 	}
 	name := checkName{c.StatName(), c.Check.Name}
@@ -152,6 +152,12 @@ func (u *Upstream) result(id mesh.ClusterID, key hostKey, h *checked, now mesh.F
 	k := u.checkers[id]
 	if k == nil || k.hosts[key] != h {
 		return // it was let go just now
+	}
+	switch fails, failed := now&mesh.FailedActiveCheck != 0, u.marks[key]&mesh.FailedActiveCheck != 0; {
+	case fails && (!failed || !h.known):
+		u.o.Log.Info("host fails its health checks", "cluster", id.Name, "host", key.host)
+	case !fails && failed && h.known:
+		u.o.Log.Info("host passes its health checks again", "cluster", id.Name, "host", key.host)
 	}
 	h.known = true
 	u.mark(key, now, health.Flags&^now)

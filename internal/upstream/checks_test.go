@@ -112,6 +112,10 @@ func TestFirstRoundWithoutHosts(t *testing.T) {
 	u = newChecked()
 	u.Set(checkedCluster(check))
 	wantHosts(t, u, "nobody to wait for", true)
+
+	u = New(Options{SkipChecks: true})
+	u.Set(checkedCluster(check, blue))
+	wantHosts(t, u, "nobody is tried", true, blue)
 }
 
 // Sessions run, publish and end with what runs them; hosts that are switched off are not tried.

@@ -170,6 +170,7 @@ func (rr *routeReader) route(p *routev3.Route, path string) *mesh.Route {
 		RequestHeaders:  requestHeaders(p, path, rr.f),
 		ResponseHeaders: responseHeaders(p, path, rr.f),
 		Filters:         filterOverrides(p.GetTypedPerFilterConfig(), join(path, "typed_per_filter_config"), rr.f),
+		Metadata:        metadata(p.GetMetadata()),
 	}
 	// What of a match is not supported was left out of r.Match, so a tombstone takes more requests than the
 	// route would have, never fewer.
