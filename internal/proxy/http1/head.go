@@ -193,9 +193,6 @@ func (r *Reader) parse(block []byte, h *Header, limit int) (start string, err er
 		r.spans = append(r.spans, span{at, at + colon, at + colon + 1, at + len(line)})
 		at = end + 1
 	}
-	if len(r.spans) > limit {
-		return "", &Error{Status: 431, What: "more fields than max_headers_count"}
-	}
 	text := string(block)
 	h.Fields = h.Fields[:0]
 	for _, s := range r.spans {
@@ -213,6 +210,9 @@ func (r *Reader) parse(block []byte, h *Header, limit int) (start string, err er
 			return "", bad("empty content-length") // which would vanish beside another one
 		}
 		h.Add(text[s.name:s.nameEnd], value)
+		if len(h.Fields) > limit { // fields that were joined count as one, as in Envoy
+			return "", &Error{Status: 431, What: "more fields than max_headers_count"}
+		}
 	}
 	return text[:len(trimCR(block[:lineEnd]))], nil
 }
