@@ -94,11 +94,11 @@ func compile(ctx context.Context, file, tier string) (*meshed, error) {
 	return m, nil
 }
 
-// hosts resolves the clusters' names, for at most dnsWait.
+// hosts resolves the clusters' names, for at most dnsWait. Health checks are not sent: their hosts are taken for healthy.
 func hosts(ctx context.Context, cfg *mesh.Config, log *slog.Logger) *mesh.Hosts {
 	ctx, cancel := context.WithTimeout(ctx, dnsWait)
 	defer cancel()
-	up := upstream.New(upstream.Options{Log: log})
+	up := upstream.New(upstream.Options{Log: log, SkipChecks: true})
 	done := make(chan struct{})
 	go func() { defer close(done); _ = up.Run(ctx) }()
 	defer func() { cancel(); <-done }()

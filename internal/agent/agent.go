@@ -70,6 +70,7 @@ type Agent struct {
 
 	sources []*xds.Source
 	up      *upstream.Upstream
+	traffic traffic
 	proxy   *proxy.Proxy
 	kernel  *dataplane.Dataplane // nil: no kernel half, kernelOff says why
 
@@ -296,21 +297,6 @@ func (a *Agent) Endpoints() []telemetry.Endpoint {
 		all = append(all, a.kernel.Endpoints()...)
 	}
 	return all
-}
-
-// hasTraffic says whether a tier has ever connected to a host of the cluster.
-func (a *Agent) hasTraffic(id mesh.ClusterID) bool {
-	if a.proxy.HasTraffic(id) {
-		return true
-	}
-	if a.kernel != nil {
-		for _, e := range a.kernel.Endpoints() {
-			if e.Cluster == id && e.CxTotal > 0 {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func (a *Agent) inForce() current {

@@ -76,7 +76,7 @@ func (p *httpProber) exchange() error {
 		return err
 	}
 	for again := true; again; again = p.response.Status < 200 && p.response.Status != 101 {
-		if err := p.in.ReadResponse(&p.response, c.Method); err != nil {
+		if err := p.in.ReadResponse(&p.response, c.Method, http1.MaxResponseHead, http1.MaxResponseFields); err != nil {
 			return err
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"context"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -31,8 +30,7 @@ type Options struct {
 
 // Session tries one host again and again (Envoy: ActiveHealthCheckSession).
 type Session struct {
-	o       Options
-	address atomic.Pointer[netip.AddrPort]
+	o Options
 
 	mu      sync.Mutex
 	state   state
@@ -41,13 +39,8 @@ type Session struct {
 
 // New only remembers; Run tries the host.
 func New(o Options) *Session {
-	s := &Session{o: o, state: state{config: o.Config, flags: o.Flags}}
-	s.Move(o.Address)
-	return s
+	return &Session{o: o, state: state{config: o.Config, flags: o.Flags}}
 }
-
-// Move says where the next connection goes to. Safe for concurrent use.
-func (s *Session) Move(to netip.AddrPort) { s.address.Store(&to) }
 
 // prober tries a host over its own connection. It is used by one goroutine.
 type prober interface {

@@ -103,7 +103,7 @@ func holds(b []byte, texts [][]byte) bool {
 // dial connects; without a connection the result says why.
 func dial(ctx context.Context, s *Session) (net.Conn, result) {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", s.address.Load().String())
+	conn, err := d.DialContext(ctx, "tcp", s.o.Address.String())
 	if err != nil {
 		return nil, why(ctx, err)
 	}

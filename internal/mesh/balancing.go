@@ -34,6 +34,9 @@ type Balancing struct {
 	Hash *HashTable
 	// LocalityWeighted chooses a locality first, by weight and by how much of it is healthy.
 	LocalityWeighted bool
+	// OverrideHeaders are those of a request that may name its hosts (override_host), in lower case; nil: none. Policy is what
+	// chooses where they do not.
+	OverrideHeaders []string
 	// ZoneAware prefers hosts in the own locality; nil: with Envoy's defaults. It needs Scope.LocalCluster.
 	ZoneAware *ZoneAware
 }
@@ -69,6 +72,11 @@ type ZoneAware struct {
 	MinClusterSize uint64
 	// FailTrafficOnPanic fails requests in panic.
 	FailTrafficOnPanic bool
-	// ForceLocalityDirect sends everything to the own locality while it has a healthy host.
-	ForceLocalityDirect bool
+	// ForceLocal sends everything to the own locality while it has that many healthy hosts; nil: not forced.
+	ForceLocal *uint32
+	// ByWeight counts the weights of hosts, not hosts (locality_basis: HEALTHY_HOSTS_WEIGHT).
+	ByWeight bool
 }
+
+// DefaultZoneAware is what holds where a file does not say anything.
+var DefaultZoneAware = ZoneAware{RoutingEnabled: 100, MinClusterSize: 6}

@@ -47,6 +47,21 @@ type Level struct {
 	LocalFirst bool
 }
 
+// TooFew says whether less than that many percent of the hosts that count are healthy or degraded.
+func (l *Level) TooFew(percent uint32) bool {
+	n := 0
+	for _, h := range l.All {
+		if !h.Excluded() {
+			n++
+		}
+	}
+	fit := 0.0
+	if n > 0 {
+		fit = 100*float64(len(l.Healthy))/float64(n) + 100*float64(len(l.Degraded))/float64(n)
+	}
+	return fit < float64(percent)
+}
+
 // LocalityHosts is the members of one priority in one locality. It holds one host at least.
 type LocalityHosts struct {
 	Locality Locality

@@ -156,6 +156,10 @@ type TCPProxy struct {
 	IdleTimeoutSet bool
 	// MaxConnectAttempts is how many hosts are tried for one downstream connection; at least 1.
 	MaxConnectAttempts uint32
+	// BackOffBase and BackOffMax bound the random wait between attempts, which doubles each time; 0: none.
+	BackOffBase, BackOffMax time.Duration
+	// AwaitData: no host is chosen before the client has sent something (upstream_connect_mode: ON_DOWNSTREAM_DATA).
+	AwaitData bool
 	// HashSourceIP gives ring hash and Maglev the client's address to choose by (hash_policy.source_ip).
 	HashSourceIP bool
 	// MaxDuration ends a connection of that age; 0: no age does. MaxDurationJitter in percent of it is added by chance.

@@ -32,7 +32,11 @@ type Scope struct {
 	// Source is the bootstrap file that the scope came from.
 	Source string
 
-	Node  Node
+	Node Node
+	// LocalCluster names the cluster whose hosts are this data plane and its kin (cluster_manager.local_cluster_name): with it,
+	// balancing is zone aware. Empty: none.
+	LocalCluster string
+
 	Admin *Admin // nil: the bootstrap has no admin section
 
 	// Listeners, Routes and Clusters are ordered by name; names are unique.
@@ -174,19 +178,32 @@ type VirtualHost struct {
 	// IsTimeoutRetry tells upstreams by x-envoy-is-timeout-retry why a request is tried again.
 	AttemptCountRequest, AttemptCountResponse, IsTimeoutRetry bool
 	RateLimits                                                []RateLimitRule
+	// RequireTLS redirects to https instead of looking for a route.
+	RequireTLS TLSRequirement
 	// CORS is for the cors filter where no level has an override for it; nil: none.
 	CORS    *CORS
 	Filters FilterOverrides
 }
 
-// Route is one match and one action; exactly one of Forward, Direct, Redirect and Tombstone is set.
+// TLSRequirement says which requests must say https in x-forwarded-proto.
+type TLSRequirement int
+
+const (
+	NoTLS       TLSRequirement = iota
+	ExternalTLS                // those that are not internal (x-envoy-internal)
+	AllTLS
+)
+
+// Route is one match and one action; exactly one of Forward, Direct, Redirect, ToTLS and Tombstone is set.
 type Route struct {
 	Name            string
 	Match           RouteMatch
 	Forward         *RouteAction
 	Direct          *DirectResponse
 	Redirect        *Redirect
-	Tombstone       string // the action is not supported: answer 503 and say why in status
+	ToTLS           bool     // answer 301 to the same place by https; only where VirtualHost.RequireTLS leads to
+	Tombstone       string   // the action is not supported: answer 503 and say why in status
+	Metadata        Metadata // for rbac
 	RequestHeaders  HeaderOps
 	ResponseHeaders HeaderOps
 	Filters         FilterOverrides
@@ -310,8 +327,8 @@ type RouteAction struct {
 	IncludeVHRateLimits bool
 	// CORS comes before the virtual host's; nil: none.
 	CORS *CORS
-	// BufferLimit bounds in bytes what of a request's body is kept for retries.
-	BufferLimit uint32
+	// BufferLimit bounds in bytes what of a request's body is kept for retries and redirects, and what waits for a mirror.
+	BufferLimit uint64
 	// Priority of the requests; default DEFAULT.
 	Priority Priority
 	// Mirrors are the route's, or else its virtual host's, or else the route configuration's.
@@ -409,10 +426,26 @@ type Cluster struct {
 	Tombstone string
 	// IdleTimeout of pooled upstream connections (HttpProtocolOptions.common): default 1 h; 0 never.
 	IdleTimeout time.Duration
+	// PreconnectRatio is how many HTTP connections to a host are wanted for each request
+	// (preconnect_policy.per_upstream_preconnect_ratio); 0: 1.
+	PreconnectRatio float64
+	// ProxyHeader tells upstreams whose connection it is; nil: nothing does.
+	ProxyHeader *ProxyHeader
+	// MaxConnectionDuration of upstream HTTP connections, from when they are established: then they serve no further request; 0:
+	// any. The next two bound the heads of responses: in KiB, 0: 80; in fields, 0: 100.
+	MaxConnectionDuration   time.Duration
+	MaxResponseHeadersKiB   uint32
+	MaxResponseHeadersCount uint32
 	// ViaAPI: the cluster came by CDS, not from the bootstrap's static_resources.
 	ViaAPI bool
 	// MaxRequestsPerConnection of upstream HTTP connections; 0: no limit.
 	MaxRequestsPerConnection uint32
+}
+
+// ProxyHeader is what begins each connection to an upstream (Envoy: transport_sockets.proxy_protocol).
+type ProxyHeader struct {
+	V2     bool   // the binary form
+	Values []byte // added_tlvs of the binary form, as they are sent
 }
 
 // Priority is Envoy's RoutingPriority: each has its own breakers and upstream connections.
@@ -444,6 +477,8 @@ type Breakers struct {
 	MaxPendingRequests uint32
 	MaxRequests        uint32
 	MaxRetries         uint32
+	// PerHost bounds the connections to each host (per_host_thresholds.max_connections); nil: nothing does.
+	PerHost *uint32
 	// Budget takes the place of MaxRetries; nil: there is none.
 	Budget *RetryBudget
 	// MaxConnectionsSet: the file names max_connections.

@@ -68,6 +68,7 @@ const (
 	RBACRemoteIP                        // the client as far as it is known: Range
 	RBACDestinationIP                   // Range
 	RBACDestinationPort                 // from FirstPort up to and without EndPort
+	RBACMetadata                        // Metadata
 )
 
 // RBACCondition is a permission or a principal.
@@ -78,4 +79,5 @@ type RBACCondition struct {
 	Text               *StringMatch
 	Range              netip.Prefix
 	FirstPort, EndPort int32
+	Metadata           *MetadataMatch
 }

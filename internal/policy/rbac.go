@@ -27,6 +27,8 @@ type HTTP interface {
 	HeaderMatches(*mesh.HeaderMatch) bool
 	// TargetPath is the path without query and fragment; false: there is none.
 	TargetPath() (string, bool)
+	// Metadata is what filters have left, or what stands at the route; false: there is no route.
+	Metadata(route bool) (mesh.Metadata, bool)
 }
 
 // Decide says whether s may pass, and the name of the policy that it met; empty: none. What would have to know an address
@@ -101,8 +103,18 @@ func (j *judge) meets(c *mesh.RBACCondition) bool {
 	case mesh.RBACDestinationPort:
 		p := int32(j.s.Destination.Port())
 		return c.FirstPort <= p && p < c.EndPort
+	case mesh.RBACMetadata:
+		return j.metadata(c.Metadata)
 	}
 	return false // RBACNever
+}
+
+func (j *judge) metadata(m *mesh.MetadataMatch) bool {
+	if j.s.HTTP == nil { // nobody has left anything
+		return !m.Route && m.Matches(nil)
+	}
+	md, ok := j.s.HTTP.Metadata(m.Route)
+	return ok && m.Matches(md)
 }
 
 func (j *judge) within(r netip.Prefix, a netip.Addr) bool {

@@ -39,7 +39,7 @@ func (x *exchange) answer(l *leg) (again bool) {
 	case err == nil:
 		x.heard.Store(max(int64(x.elapsed()), 1))
 		x.facts.heard = time.Duration(x.heard.Load())
-		l.pool.host.monitor.Load().Answered(x.outcome(&l.response))
+		l.pool.host.monitor.Load().Answered(x.cluster.outcome(&l.response, x.grpc))
 		l.pool.cluster.asksToLeave(l.pool.host, &l.response.Header)
 		if x.afterResponse(&l.response) {
 			return x.discard(l)
@@ -97,7 +97,7 @@ func (x *exchange) readHead(l *leg) error {
 		if err := x.beforeRead(l); err != nil {
 			return err
 		}
-		err := x.afterRead(l, l.in.ReadResponse(&l.response, x.c.req.Method))
+		err := x.afterRead(l, l.in.ReadResponse(&l.response, x.c.req.Method, l.maxHead, l.maxFields))
 		if !timedOut(err) {
 			return err
 		}

@@ -24,6 +24,7 @@ type priority struct {
 	all, healthy, degraded picker // nil: nobody
 	// Of locality-weighted balancing; nil: the lists are not taken apart.
 	healthyLocalities, degradedLocalities *localities
+	zones                                 *zones    // nil: the zone is not looked at
 	table                                 hashTable // of policies that hash; nil: nobody
 }
 
@@ -40,7 +41,8 @@ type selection struct {
 	attempt uint32
 }
 
-func (c *cluster) newBalancer(config *mesh.Cluster, set *mesh.HostSet) *balancer {
+// newBalancer makes the balancer of one state of the cluster; local is the set of the local cluster, nil: there is none.
+func (c *cluster) newBalancer(config *mesh.Cluster, set, local *mesh.HostSet) *balancer {
 	b := &balancer{hashes: config.Policy.Hashes(), stats: c.stats, priorities: make([]priority, len(set.Levels)),
 		failInPanic: config.ZoneAware != nil && config.ZoneAware.FailTrafficOnPanic}
 	slow := c.slowStart(config, set)
@@ -55,6 +57,9 @@ func (c *cluster) newBalancer(config *mesh.Cluster, set *mesh.HostSet) *balancer
 			l.all = list(l.All)
 		default:
 			l.healthy, l.degraded = list(l.Healthy), list(l.Degraded)
+			if i == 0 && local != nil {
+				l.zones = c.newZones(config, l.Level, local, list)
+			}
 			if config.LocalityWeighted {
 				l.healthyLocalities = newLocalities(l.Level.Localities, list,
 					func(g *mesh.LocalityHosts) ([]*mesh.Host, float64) { return g.Healthy, g.HealthyWeight })
@@ -117,10 +122,12 @@ func (b *balancer) list(random uint64) picker {
 		return l.all
 	case degraded && l.degradedLocalities != nil:
 		return l.degradedLocalities.pick()
+	case !degraded && l.healthyLocalities != nil:
+		return l.healthyLocalities.pick()
+	case l.zones != nil && l.zones.asked():
+		return l.zones.pick(degraded)
 	case degraded:
 		return l.degraded
-	case l.healthyLocalities != nil:
-		return l.healthyLocalities.pick()
 	}
 	return l.healthy
 }

@@ -32,6 +32,7 @@ type cluster struct {
 type view struct {
 	config   *mesh.Cluster
 	set      *mesh.HostSet
+	local    *mesh.HostSet // of the local cluster; nil: there is none
 	balancer *balancer
 }
 
@@ -43,22 +44,26 @@ type host struct {
 	cxTotal, cxConnectFail, rqTotal, rqSuccess, rqError, rqTimeout, tx, rx counter
 	cxActive, rqActive                                                     gauge
 	pools                                                                  [mesh.Priorities]pool
-	healthySince                                                           time.Time // of slow start; zero: not yet
+	tcp                                                                    tcpLine
 	monitor                                                                atomic.Pointer[upstream.Monitor]
 	carried                                                                carried
+
+	mu           sync.Mutex
+	announced    map[poolKey]*pool
+	healthySince time.Time // of slow start; zero: not yet
 }
 
 // cluster returns the running cluster, old or new, with what is configured now.
-func (p *Proxy) cluster(c *cluster, id mesh.ClusterID, config *mesh.Cluster, set *mesh.HostSet) *cluster {
+func (p *Proxy) cluster(c *cluster, id mesh.ClusterID, config *mesh.Cluster, set, local *mesh.HostSet) *cluster {
 	if c == nil {
 		c = &cluster{id: id, counts: p.o.Counts, up: p.o.Upstream, stats: p.stats.cluster(config.StatName()), hosts: map[netip.AddrPort]*host{}}
 		for i := range c.flights {
 			c.flights[i].cluster, c.flights[i].priority = c, mesh.Priority(i)
 		}
-	} else if v := c.view.Load(); v.config == config && v.set == set {
+	} else if v := c.view.Load(); v.config == config && v.set == set && v.local == local {
 		return c
 	}
-	old := c.view.Swap(&view{config, set, c.newBalancer(config, set)})
+	old := c.view.Swap(&view{config, set, local, c.newBalancer(config, set, local)})
 	c.keepOnly(set)
 	c.watch()
 	if old != nil {
@@ -104,9 +109,7 @@ func (c *cluster) leave(old, now *mesh.HostSet, endTCP bool) {
 		running := c.hosts[h.Address]
 		c.mu.Unlock()
 		if running != nil {
-			for i := range running.pools {
-				running.pools[i].renew()
-			}
+			running.each((*pool).renew)
 			if endTCP {
 				running.carried.end()
 			}
@@ -164,16 +167,14 @@ func (c *cluster) close() {
 
 // close ends what is idle.
 func (h *host) close() {
-	for i := range h.pools {
-		h.pools[i].close()
-	}
+	h.each((*pool).close)
 }
 
 func (c *cluster) sweep(now time.Time) {
+	header := c.view.Load().config.ProxyHeader
 	for _, h := range c.snapshot() {
-		for i := range h.pools {
-			h.pools[i].sweep(now)
-		}
+		h.each(func(p *pool) { p.sweep(now) })
+		h.sweepAnnounced(header)
 	}
 }
 

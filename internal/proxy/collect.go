@@ -150,7 +150,7 @@ func collectCluster(e scope, s *clusterStats) {
 		"upstream_cx_connect_timeout": &s.cxConnectTimeout, "upstream_cx_destroy": &s.cxDestroy,
 		"upstream_cx_rx_bytes_total": &s.cxRx, "upstream_cx_tx_bytes_total": &s.cxTx, "upstream_cx_overflow": &s.cxOverflow,
 		"upstream_cx_none_healthy": &s.cxNoneHealthy, "upstream_cx_idle_timeout": &s.cxIdleTimeout,
-		"upstream_cx_max_requests": &s.cxMaxRequests, "upstream_cx_protocol_error": &s.cxProtocolError,
+		"upstream_cx_max_requests": &s.cxMaxRequests, "upstream_cx_max_duration_reached": &s.cxMaxDuration, "upstream_cx_protocol_error": &s.cxProtocolError,
 		"upstream_cx_connect_attempts_exceeded": &s.cxAttemptsExceeded,
 		"upstream_rq_total":                     &s.rqTotal, "upstream_rq_timeout": &s.rqTimeout,
 		"upstream_rq_pending_total": &s.rqPendingTotal, "upstream_rq_pending_overflow": &s.rqPendingOverflow, "upstream_rq_active_overflow": &s.rqActiveOverflow,
@@ -180,6 +180,7 @@ func collectCluster(e scope, s *clusterStats) {
 		e.value64("maglev_lb.min_entries_per_host", m.fewest)
 		e.value64("maglev_lb.max_entries_per_host", m.most)
 	}
+	s.zones.collect(e)
 	collectAnswers(e, "upstream_rq", &s.answers)
 	if s.retried.rqCompleted.Load() > 0 { // Envoy makes these when the first is counted
 		collectAnswers(e, "retry.upstream_rq", &s.retried)

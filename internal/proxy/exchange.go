@@ -65,6 +65,7 @@ type exchange struct {
 	mirrors []*mirror // that still get the request's content
 
 	following following
+	metadata  mesh.Metadata // that filters have left; nil: none has
 
 	retry               retrying
 	tryTimeout, tryIdle time.Duration // of one attempt; 0: none
@@ -101,6 +102,7 @@ func (x *exchange) reset() {
 	x.begun = time.Now()
 	x.retry.count, x.retry.policy = 0, nil
 	x.filtered, x.uncounted = false, false
+	x.metadata = nil
 	x.following = following{seen: x.following.seen[:0]}
 	x.requestTimeout, x.headTimeout, x.idle = config.RequestTimeout, config.RequestHeadersTimeout, config.StreamIdleTimeout
 	x.timeout, x.duration = 0, config.MaxStreamDuration

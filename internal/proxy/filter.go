@@ -65,6 +65,8 @@ func (p *Proxy) newFilter(h *mesh.HTTPConnectionManager, config mesh.FilterConfi
 		return &healthCheck{c}
 	case *mesh.Buffer:
 		return &buffer{c}
+	case *mesh.SetMetadata:
+		return newMetadata(c, p.stats.extra, h.StatPrefix)
 	}
 	panic("a filter of a kind that package mesh does not have")
 }

@@ -70,12 +70,14 @@ func (f *flight) collect(e scope) {
 	e.value64(prefix+"remaining_cx_pools", remaining(f.pools(), math.MaxUint64))
 }
 
-// pools is how many hosts have connections, or requests that wait for one.
+// pools is how many of the hosts' pools have connections, or requests that wait for one.
 func (f *flight) pools() (n int64) {
 	for _, h := range f.cluster.snapshot() {
-		if h.pools[f.priority].inUse() {
-			n++
-		}
+		h.each(func(p *pool) {
+			if p.flight == f && p.inUse() {
+				n++
+			}
+		})
 	}
 	return n
 }
@@ -94,6 +96,26 @@ func remaining(used int64, limit uint64) uint64 {
 		return limit - u
 	}
 	return 0
+}
+
+// admit counts one more connection to the host against the breakers; false: there is no room.
+func (h *host) admit(words *gauge, b *mesh.Breakers) bool {
+	if b.PerHost == nil {
+		h.cxActive.Add(1)
+	} else if !take(&h.cxActive, *b.PerHost) {
+		return false
+	}
+	if !take(words, b.MaxConnections) {
+		h.cxActive.Add(-1)
+		return false
+	}
+	return true
+}
+
+// force counts one more against their advice.
+func (h *host) force(words *gauge) {
+	h.cxActive.Add(1)
+	words.Add(1)
 }
 
 // take counts one more against a limit; false: there is no room.

@@ -129,7 +129,7 @@ func (x *exchange) anew() {
 	x.endFilters()
 	x.c.v.http.rqTotal.Add(1)
 	x.following.pending = false
-	x.filtered, x.uncounted = false, false
+	x.filtered, x.uncounted, x.metadata = false, false, nil
 	x.begun = time.Now()
 	x.facts = facts{begun: x.begun}
 	x.sentAt.Store(0)

@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -34,6 +35,8 @@ type leg struct {
 	response http1.Response
 	body     http1.Body
 
+	maxHead, maxFields int // of a response's head, in bytes and in fields
+
 	served    uint32
 	age       int // of the pool when it was opened
 	idleSince time.Time
@@ -45,6 +48,9 @@ type leg struct {
 
 func newLeg(p *pool, conn *net.TCPConn, words *gauge, dialed time.Time) *leg {
 	l := &leg{pool: p, conn: newWire(conn), words: words, opened: time.Now(), dialed: dialed, local: addressOf(conn.LocalAddr()), id: legIDs.Add(1)}
+	config := p.cluster.view.Load().config
+	l.maxHead = cmp.Or(int(config.MaxResponseHeadersKiB)<<10, http1.MaxResponseHead)
+	l.maxFields = cmp.Or(int(config.MaxResponseHeadersCount), http1.MaxResponseFields)
 	l.in = http1.NewReader(l)
 	l.read.set, l.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
 	l.out.init(l.conn, l.sent)
@@ -103,12 +109,16 @@ func (l *leg) end(again bool, took time.Duration) {
 	l.pool.flight.requests.Add(-1)
 	c.stats.rqActive.Add(-1)
 	c.stats.rqTime.add(took)
-	limit := c.view.Load().config.MaxRequestsPerConnection
+	config := c.view.Load().config
+	limit := config.MaxRequestsPerConnection
 	switch {
 	case !again:
 		l.pool.drop(l)
 	case limit > 0 && l.served >= limit:
 		c.stats.cxMaxRequests.Add(1)
+		l.pool.drop(l)
+	case config.MaxConnectionDuration > 0 && time.Since(l.opened) >= config.MaxConnectionDuration:
+		c.stats.cxMaxDuration.Add(1)
 		l.pool.drop(l)
 	default:
 		l.out.idle()

@@ -5,6 +5,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
@@ -277,7 +278,10 @@ func (m *mirror) start() bool {
 		c.stats.answered(503)
 		return false
 	}
-	target := view.balancer.pick(selection{})
+	target := (&namedHosts{}).next(&m.req.Header, view.config.OverrideHeaders, view.set)
+	if target == nil {
+		target = view.balancer.pick(selection{})
+	}
 	if target == nil {
 		c.stats.cxNoneHealthy.Add(1)
 		c.stats.answered(503)
@@ -286,21 +290,29 @@ func (m *mirror) start() bool {
 	m.host = c.host(target.Address)
 	var fail failure
 	var l *leg
-	if l, m.place, fail = m.host.pools[mesh.PriorityDefault].acquire(); l != nil {
+	if l, m.place, fail = m.pool().acquire(); l != nil {
 		m.hold(l)
 	}
-	return fail == noFailure || m.failed(503)
+	return fail == noFailure || m.failed(fail)
 }
 
 // failed counts an attempt without an answer, and is false.
-func (m *mirror) failed(status int) bool {
+func (m *mirror) failed(why failure) bool {
+	status := 503
+	if why == protocolError {
+		status = 502
+	}
 	m.host.rqError.Add(1)
+	if why != overflow {
+		m.host.monitor.Load().Failed()
+	}
 	m.cluster.stats.answered(status)
 	return false
 }
 
 // hold begins with a leg.
 func (m *mirror) hold(l *leg) {
+	m.host.monitor.Load().Connected()
 	l.begin()
 	l.read.move(time.Time{})
 	l.write.move(time.Time{})
@@ -316,7 +328,7 @@ func (m *mirror) attempt() {
 		var fail failure
 		switch l, fail = m.await(); {
 		case fail != noFailure:
-			m.failed(503)
+			m.failed(fail)
 			return
 		case l == nil:
 			m.charge(false)
@@ -332,20 +344,32 @@ func (m *mirror) attempt() {
 	case m.cause.Load() == answerOverdue:
 		m.charge(headed)
 		m.host.rqTimeout.Add(1)
+		if !headed {
+			m.host.monitor.Load().TimedOut()
+		}
 	case errors.As(err, new(*http1.Error)) || errors.Is(err, io.ErrUnexpectedEOF):
 		m.cluster.stats.cxProtocolError.Add(1)
 		if !headed {
-			m.failed(502)
+			m.failed(protocolError)
+			break
 		}
+		m.host.monitor.Load().Failed()
 	case !headed:
-		m.failed(503)
+		m.failed(terminated)
+	case !errors.Is(err, errUnsent):
+		m.host.monitor.Load().Failed()
 	}
 	l.end(again, time.Since(m.begun))
 }
 
+// pool is where its leg comes from. It carries no client's connection, so that a PROXY header names none.
+func (m *mirror) pool() *pool {
+	return m.host.pool(mesh.PriorityDefault, m.cluster.view.Load().config.ProxyHeader, netip.AddrPort{}, netip.AddrPort{})
+}
+
 // await waits in line; neither a leg nor a failure: the mirror was cut.
 func (m *mirror) await() (*leg, failure) {
-	pool := &m.host.pools[mesh.PriorityDefault]
+	pool := m.place.pool
 	select {
 	case r := <-m.place.leg:
 		pool.leave()
@@ -416,7 +440,7 @@ func (m *mirror) send(l *leg) bool {
 func (m *mirror) answer(l *leg) (headed bool, err error) {
 	r, s := &l.response, m.cluster.stats
 	for {
-		if err := l.in.ReadResponse(r, m.req.Method); err != nil {
+		if err := l.in.ReadResponse(r, m.req.Method, l.maxHead, l.maxFields); err != nil {
 			return false, err
 		}
 		s.answered(r.Status)
@@ -424,6 +448,8 @@ func (m *mirror) answer(l *leg) (headed bool, err error) {
 			break
 		}
 	}
+	m.cluster.asksToLeave(m.host, &r.Header)
+	m.host.monitor.Load().Answered(m.cluster.outcome(r, isGRPC(&m.req.Header)))
 	if r.Status >= 500 {
 		l.pool.host.rqError.Add(1)
 	} else {

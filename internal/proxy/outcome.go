@@ -12,8 +12,8 @@ import (
 
 // outcome is the status that outlier detection is told of: what stands for the code of a gRPC call that ended with its head, else
 // what the cluster's matcher makes of the answer (Envoy: router.cc, onUpstreamHeaders).
-func (x *exchange) outcome(r *http1.Response) int {
-	if x.grpc {
+func (c *cluster) outcome(r *http1.Response, grpc bool) int {
+	if grpc {
 		if code := r.Header.Value("grpc-status"); code != "" {
 			n, err := strconv.ParseUint(code, 10, 64)
 			if err != nil || n >= uint64(len(grpcAsHTTP)) {
@@ -22,7 +22,7 @@ func (x *exchange) outcome(r *http1.Response) int {
 			return grpcAsHTTP[n]
 		}
 	}
-	m := x.cluster.view.Load().config.ErrorMatcher
+	m := c.view.Load().config.ErrorMatcher
 	switch {
 	case m == nil:
 		return r.Status

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/leno-mesh/leno/internal/mesh"
 )
 
 // failure is why a request got no answer from its upstream, in Envoy's words (router.cc, upstreamResetReason).
@@ -31,6 +33,7 @@ type pool struct {
 	cluster *cluster
 	host    *host
 	flight  *flight
+	key     poolKey // zero, but where connections begin with a PROXY header
 
 	mu         sync.Mutex
 	idle       []*leg // the one that was given back last is used first
@@ -42,7 +45,10 @@ type pool struct {
 }
 
 // waiter is a request in line.
-type waiter struct{ leg chan legResult }
+type waiter struct {
+	pool *pool
+	leg  chan legResult
+}
 
 type legResult struct {
 	leg       *leg
@@ -66,6 +72,11 @@ func (p *pool) acquire() (*leg, *waiter, failure) {
 			p.release(l)
 			return nil, nil, overflow
 		}
+		if p.ratio() > 1 {
+			p.mu.Lock()
+			p.connectForLine()
+			p.mu.Unlock()
+		}
 		return l, nil, noFailure
 	}
 	c := p.cluster
@@ -75,7 +86,7 @@ func (p *pool) acquire() (*leg, *waiter, failure) {
 	}
 	c.stats.rqPendingTotal.Add(1)
 	c.stats.rqPendingActive.Add(1)
-	w := &waiter{leg: make(chan legResult, 1)}
+	w := &waiter{pool: p, leg: make(chan legResult, 1)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.line = append(p.line, w)
@@ -128,21 +139,46 @@ func (p *pool) admit() bool {
 	return false
 }
 
-// connectForLine opens connections until there is one under way for each request in line. Called with mu held.
+// connectForLine opens connections until there is one under way for each request in line, and those that are wanted ahead; three
+// at once, as in Envoy. Called with mu held.
 func (p *pool) connectForLine() {
-	for p.connecting < len(p.line) {
+	for n := 0; n < 3 && p.wanted(); n++ {
 		words := p.flight.connections()
-		if !take(words, p.flight.limits().MaxConnections) {
+		if !p.host.admit(words, p.flight.limits()) {
 			p.cluster.stats.cxOverflow.Add(1)
 			if p.open > 0 {
 				return
 			}
-			words.Add(1) // with none at all the line would never move; Envoy opens one, too
+			p.host.force(words) // with none at all the line would never move; Envoy opens one, too
 		}
 		p.connecting++
 		p.open++
 		go p.connect(words)
 	}
+}
+
+// wanted says whether there are too few connections. Called with mu held.
+func (p *pool) wanted() bool {
+	ratio := p.ratio()
+	if ratio <= 1 {
+		return p.connecting < len(p.line)
+	}
+	busy := p.open - p.connecting - len(p.idle)
+	return float64(len(p.line)+busy)*ratio > float64(p.open)
+}
+
+// ratio is how many connections are wanted for each request: 1 but for healthy hosts that are connected to ahead.
+func (p *pool) ratio() float64 {
+	v := p.cluster.view.Load()
+	if v.config.PreconnectRatio <= 1 {
+		return 1
+	}
+	for _, h := range v.set.All {
+		if h.Address == p.host.address && h.State() == mesh.Healthy {
+			return v.config.PreconnectRatio
+		}
+	}
+	return 1
 }
 
 // connect opens one connection and gives it to the line. A failure fails the whole line.
@@ -186,7 +222,7 @@ func (p *pool) hand(l *leg) {
 	p.idle = append(p.idle, l)
 }
 
-// release takes back a leg that can serve again.
+// release takes back a leg that can serve again. Before it does, Envoy looks whether those in line may have new ones.
 func (p *pool) release(l *leg) {
 	p.mu.Lock()
 	if l.age != p.age {
@@ -195,6 +231,9 @@ func (p *pool) release(l *leg) {
 		return
 	}
 	defer p.mu.Unlock()
+	if len(p.line) > 0 {
+		p.connectForLine()
+	}
 	p.hand(l)
 }
 
@@ -204,7 +243,9 @@ func (p *pool) drop(l *leg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open--
-	p.connectForLine()
+	if len(p.line) > 0 {
+		p.connectForLine()
+	}
 }
 
 // sweep closes idle legs whose server has left or whose idle timeout is over.
@@ -223,7 +264,12 @@ func (p *pool) sweep(now time.Time) {
 
 // stale says that an idle leg can serve no more.
 func (p *pool) stale(l *leg, now time.Time) bool {
-	timeout := p.cluster.view.Load().config.IdleTimeout
+	config := p.cluster.view.Load().config
+	if d := config.MaxConnectionDuration; d > 0 && now.Sub(l.opened) >= d {
+		p.cluster.stats.cxMaxDuration.Add(1)
+		return true
+	}
+	timeout := config.IdleTimeout
 	if timeout > 0 && now.Sub(l.idleSince) >= timeout {
 		p.cluster.stats.cxIdleTimeout.Add(1)
 		return true
@@ -236,6 +282,14 @@ func (p *pool) inUse() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.open > 0 || len(p.line) > 0
+}
+
+// retire closes the pool if there is nothing in it.
+func (p *pool) retire() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = p.closed || p.open == 0 && len(p.line) == 0
+	return p.open == 0 && len(p.line) == 0
 }
 
 // close ends what is idle; legs in use end when they are given back.
@@ -265,25 +319,30 @@ func (p *pool) renew() {
 // dial opens a connection to the host and counts it.
 func (p *pool) dial(words *gauge) (*leg, failure, string) {
 	begun := time.Now()
-	conn, fail, transport := p.cluster.dial(p.host, words)
+	conn, fail, transport := p.cluster.dial(p.host, words, p.key.ends)
 	if fail != noFailure {
 		return nil, fail, transport
 	}
 	return newLeg(p, conn, words, begun), noFailure, ""
 }
 
-// dial opens a connection to a host of the cluster; words has counted it already and is given back if it fails. The last value
-// is what the system says of a failure.
-func (c *cluster) dial(h *host, words *gauge) (*net.TCPConn, failure, string) {
+// dial opens a connection to a host of the cluster that admit or force has counted; it is given back if it fails. of is
+// whose connection it will carry. The last value is what the system says of a failure.
+func (c *cluster) dial(h *host, words *gauge, of ends) (*net.TCPConn, failure, string) {
 	c.stats.cxTotal.Add(1)
 	c.stats.cxActive.Add(1)
 	h.cxTotal.Add(1)
-	h.cxActive.Add(1)
-	d := net.Dialer{Timeout: c.view.Load().config.ConnectTimeout, KeepAlive: -1}
+	config := c.view.Load().config
+	d := net.Dialer{Timeout: config.ConnectTimeout, KeepAlive: -1}
 	begun := time.Now()
 	conn, err := d.Dial("tcp", h.address.String())
 	if err == nil {
 		c.stats.cxConnect.add(time.Since(begun))
+		if config.ProxyHeader != nil {
+			n, _ := conn.Write(appendProxyHeader(nil, config.ProxyHeader, of, conn)) // what is wrong shows at once in what follows
+			c.stats.cxTx.Add(uint64(n))
+			h.tx.Add(uint64(n))
+		}
 		return conn.(*net.TCPConn), noFailure, ""
 	}
 	c.stats.cxConnectFail.Add(1)

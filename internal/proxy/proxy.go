@@ -89,9 +89,17 @@ func (p *Proxy) compile(cfg *mesh.Config, hosts *mesh.Hosts) (old, next *state) 
 		routes: map[routesKey]*routeTable{}, tables: map[*mesh.RouteConfig]*routeTable{}, scopes: map[string]*mesh.Scope{}}
 	for _, sc := range cfg.Scopes {
 		next.scopes[sc.Cgroup] = sc
+		var local *mesh.HostSet
+		if sc.LocalCluster != "" {
+			local = hosts.Set(mesh.ClusterID{Scope: sc.Cgroup, Name: sc.LocalCluster})
+		}
 		for _, c := range sc.Clusters {
 			id := mesh.ClusterID{Scope: sc.Cgroup, Name: c.Name}
-			next.clusters[id] = p.cluster(old.clusters[id], id, c, hosts.Set(id))
+			from := local
+			if c.Name == sc.LocalCluster {
+				from = nil // as in Envoy, where nothing is local yet when it is made
+			}
+			next.clusters[id] = p.cluster(old.clusters[id], id, c, hosts.Set(id), from)
 		}
 		for _, rc := range sc.Routes {
 			next.routes[routesKey{sc.Cgroup, rc.Name}] = next.table(old, rc)

@@ -30,6 +30,8 @@ type retrying struct {
 	rests  bool             // it was cut while no attempt ran
 	active *gauge           // the word that counts this retry against its limit; nil: none runs
 
+	named namedHosts
+
 	tooLarge atomic.Bool // not all of the body is kept
 }
 
@@ -38,6 +40,7 @@ func (x *exchange) startRetrying(p *mesh.RetryPolicy) {
 	r := &x.retry
 	r.policy, r.on, r.left, r.next, r.wait = nil, 0, 0, 0, 0
 	r.count, r.tried, r.late, r.rests, r.active = 0, r.tried[:0], false, false, nil
+	r.named.read = false
 	r.tooLarge.Store(false)
 	x.tryTimeout, x.tryIdle = 0, 0
 	if p == nil {
@@ -64,7 +67,7 @@ func (x *exchange) keep(piece []byte) {
 	if !x.keeps() {
 		return
 	}
-	if len(x.early)+len(piece) > int(x.match.route.Forward.BufferLimit) {
+	if uint64(len(x.early)+len(piece)) > x.match.route.Forward.BufferLimit {
 		x.retry.tooLarge.Store(true)
 		x.cluster.stats.retryAbandoned.Add(1)
 		return
@@ -74,7 +77,13 @@ func (x *exchange) keep(piece []byte) {
 
 // pick chooses the host of the next attempt.
 func (x *exchange) pick() *mesh.Host {
-	b := x.cluster.view.Load().balancer
+	v := x.cluster.view.Load()
+	if headers := v.config.OverrideHeaders; headers != nil {
+		if h := x.retry.named.next(&x.c.req.Header, headers, v.set); h != nil {
+			return h
+		}
+	}
+	b := v.balancer
 	want := x.selection(b)
 	h := b.pick(want)
 	if p := x.retry.policy; x.retry.count > 0 && p != nil && p.PreviousHosts {

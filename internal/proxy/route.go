@@ -95,6 +95,9 @@ func (t *routeTable) match(r *http1.Request, d *draw) match {
 	if vh == nil || r.Path == "" { // CONNECT needs a matcher of its own
 		return match{}
 	}
+	if vh.RequireTLS != mesh.NoTLS && lacksTLS(vh.RequireTLS, r) {
+		return toTLS
+	}
 	path, query, _ := strings.Cut(r.Path, "?")
 	if t.config.IgnorePathParametersInPathMatching {
 		path = withoutParameters(path)
@@ -123,6 +126,14 @@ func withoutParameters(path string) string {
 		}
 	}
 	return b.String()
+}
+
+// toTLS is what requests meet that have to come by TLS (Envoy: config_impl.cc, SSL_REDIRECT_ROUTE).
+var toTLS = match{config: &mesh.RouteConfig{}, host: &mesh.VirtualHost{}, route: &mesh.Route{ToTLS: true}, limiters: &limiters{}}
+
+// lacksTLS says that a request has not come by TLS, but would have to.
+func lacksTLS(want mesh.TLSRequirement, r *http1.Request) bool {
+	return r.Header.Value("x-forwarded-proto") != "https" && (want == mesh.AllTLS || r.Header.Value("x-envoy-internal") != "true")
 }
 
 // hostOf is the virtual host of a request; nil: none.

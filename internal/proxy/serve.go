@@ -177,6 +177,10 @@ func (x *exchange) route() {
 		stats.direct.Add(1) // Envoy counts both so
 		x.blame("direct_response")
 		x.redirect(r.Redirect.Status, "", r.Redirect)
+	case r.ToTLS:
+		stats.direct.Add(1)
+		req := &x.c.req
+		x.reply(301, "", func(h *http1.Header) { h.Set("location", "https://"+req.Header.Value("host")+req.Path) })
 	case r.Tombstone != "":
 		x.reply(503, "", nil)
 	default:
@@ -331,7 +335,7 @@ func (x *exchange) attempt(h *host) (again bool) {
 // acquire gets a leg. While the request has to wait for one, its body is read and its timeouts run. Neither a leg nor a failure:
 // the exchange was cut.
 func (x *exchange) acquire(h *host) (*leg, failure) {
-	pool := &h.pools[x.match.route.Forward.Priority]
+	pool := h.pool(x.match.route.Forward.Priority, x.cluster.view.Load().config.ProxyHeader, x.c.from, x.c.to)
 	l, w, fail := pool.acquire()
 	if fail == lineFull {
 		x.facts.upstream, fail = upstreamFacts{}, overflow

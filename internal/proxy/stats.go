@@ -134,13 +134,14 @@ type tcpStats struct {
 }
 
 type clusterStats struct {
-	cxTotal, cxConnectFail, cxConnectTimeout, cxDestroy, cxRx, cxTx, cxOverflow, cxNoneHealthy, cxIdleTimeout, cxMaxRequests,
+	cxTotal, cxConnectFail, cxConnectTimeout, cxDestroy, cxRx, cxTx, cxOverflow, cxNoneHealthy, cxIdleTimeout, cxMaxRequests, cxMaxDuration,
 	cxProtocolError, cxAttemptsExceeded counter
 	cxActive                                                                                      gauge
 	cxLength, cxConnect, rqTime                                                                   histogram
 	rqTotal, rqTimeout, rqPendingTotal, rqPendingOverflow, rqActiveOverflow, rqCancelled, rqReset counter
 	rqActive, rqPendingActive                                                                     gauge
 	lbHealthyPanic                                                                                counter
+	zones                                                                                         zoneStats
 	ring                                                                                          atomic.Pointer[ringStats]
 	maglev                                                                                        atomic.Pointer[maglevStats]
 	answers

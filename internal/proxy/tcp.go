@@ -20,6 +20,7 @@ import (
 type tcpConn struct {
 	v        *chain
 	client   *net.TCPConn
+	ends     ends
 	upstream atomic.Pointer[net.TCPConn]
 	ended    atomic.Bool
 	facts    facts
@@ -60,7 +61,7 @@ func (c *tcpConn) end() {
 
 // serveTCP connects a client to an endpoint and copies both ways (Envoy: tcp_proxy.cc).
 func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
-	c := &tcpConn{v: v, client: client, facts: facts{begun: time.Now()}}
+	c := &tcpConn{v: v, client: client, ends: ends{a.remote, a.local}, facts: facts{begun: time.Now()}}
 	if len(v.judges) > 0 {
 		c.judge = func() (time.Duration, bool) { return v.passes(a) }
 	}
@@ -86,11 +87,15 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 		return
 	}
 	c.cluster = name
+	if v.config.TCP.AwaitData && !awaitData(client) {
+		_ = client.SetLinger(-1)
+		return
+	}
 	var want selection
 	if v.config.TCP.HashSourceIP {
 		want = selection{hash: xxHash64(a.remote.Addr().String(), 0), hashed: true}
 	}
-	h, up, words := cl.connectTCP(v.config.TCP.MaxConnectAttempts, want, &c.facts)
+	h, up, words := c.connect(cl, v.config.TCP, want)
 	if up == nil {
 		_ = client.SetLinger(-1)
 		return
@@ -106,6 +111,7 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 		h.carried.remove(c)
 		up.Close()
 		cl.closed(h, words, opened)
+		h.leave(cl, words, noFailure)
 		h.active.Add(-1)
 		h.rqActive.Add(-1)
 		h.rqSuccess.Add(1)
@@ -127,43 +133,77 @@ func (c *tcpConn) log(at *connectionFacts) {
 	s.log(c.v.logs)
 }
 
-// connectTCP tries hosts until one takes the connection; nil: none did.
-func (c *cluster) connectTCP(attempts uint32, want selection, f *facts) (*host, *net.TCPConn, *gauge) {
-	for range attempts {
-		v := c.view.Load()
-		target := v.balancer.pick(want)
+// connect tries hosts until one takes the connection; nil: none did.
+func (c *tcpConn) connect(cl *cluster, config *mesh.TCPProxy, want selection) (*host, *net.TCPConn, *gauge) {
+	flight := &cl.flights[mesh.PriorityDefault]
+	words := flight.connections()
+	bound := config.BackOffBase
+	for i := range config.MaxConnectAttempts {
+		if i > 0 && bound > 0 {
+			if !c.pause(rand.N(bound)) {
+				return nil, nil, nil
+			}
+			bound = min(2*bound, config.BackOffMax)
+		}
+		target := cl.view.Load().balancer.pick(want)
 		if target == nil {
-			c.stats.cxNoneHealthy.Add(1)
-			f.flags.add(flagNoHealthyUpstream)
+			cl.stats.cxNoneHealthy.Add(1)
+			c.facts.flags.add(flagNoHealthyUpstream)
 			return nil, nil, nil
 		}
-		words := c.flights[mesh.PriorityDefault].connections()
-		if !take(words, v.config.Breakers.MaxConnections) {
-			c.stats.cxOverflow.Add(1)
-			f.flags.add(flagOverflow)
+		if words.Load() >= int64(flight.limits().MaxConnections) {
+			cl.stats.cxOverflow.Add(1)
+			c.facts.flags.add(flagOverflow)
 			return nil, nil, nil
 		}
-		h := c.host(target.Address)
-		f.attempts++
-		f.upstream = upstreamFacts{host: h, name: target.Hostname, dialed: time.Now()}
-		conn, fail, transport := c.dial(h, words)
-		switch fail {
-		case noFailure:
-			f.upstream.open, f.upstream.id = time.Now(), legIDs.Add(1)
-			f.upstream.local, f.upstream.remote = addressOf(conn.LocalAddr()), h.address
+		if !take(&flight.pending, flight.limits().MaxPendingRequests) {
+			cl.stats.rqPendingOverflow.Add(1)
+			continue
+		}
+		cl.stats.rqPendingTotal.Add(1)
+		cl.stats.rqPendingActive.Add(1)
+		h := cl.host(target.Address)
+		c.facts.attempts++
+		c.facts.upstream = upstreamFacts{host: h, name: target.Hostname, dialed: time.Now()}
+		conn, fail, transport := c.open(cl, h, words)
+		cl.stats.rqPendingActive.Add(-1)
+		flight.pending.Add(-1)
+		switch {
+		case conn != nil:
+			up := &c.facts.upstream
+			up.open, up.id, up.local, up.remote = time.Now(), legIDs.Add(1), addressOf(conn.LocalAddr()), h.address
 			h.monitor.Load().ConnectedOnly()
 			return h, conn, words
-		case connectTimeout:
+		case fail == noFailure: // the client has left
+			cl.stats.rqCancelled.Add(1)
+			return nil, nil, nil
+		case fail == connectTimeout:
 			h.monitor.Load().TimedOut()
 		default:
 			h.monitor.Load().Failed()
 		}
-		f.upstream.failure = transport
-		f.flags.add(flagConnectFailure)
+		c.facts.upstream.failure = transport
+		c.facts.flags.add(flagConnectFailure)
 	}
-	f.flags.add(flagRetryLimit)
-	c.stats.cxAttemptsExceeded.Add(1)
+	c.facts.flags.add(flagRetryLimit)
+	cl.stats.cxAttemptsExceeded.Add(1)
 	return nil, nil, nil
+}
+
+// open waits for room at the host and opens a connection; neither a connection nor a failure: the client has left meanwhile. The
+// last value is what the system says of a failure.
+func (c *tcpConn) open(cl *cluster, h *host, words *gauge) (*net.TCPConn, failure, string) {
+	if turn := h.enter(cl, words); turn != nil {
+		why, mine := c.wait(h, turn)
+		if !mine || why != noFailure {
+			return nil, why, ""
+		}
+	}
+	conn, fail, transport := cl.dial(h, words, c.ends)
+	if fail != noFailure {
+		h.leave(cl, words, fail)
+	}
+	return conn, fail, transport
 }
 
 // relay copies until both directions have ended, one of them is broken, or nothing has moved for idle_timeout.

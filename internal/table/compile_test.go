@@ -145,6 +145,35 @@ func TestTiers(t *testing.T) {
 	}
 }
 
+func TestZonesAreForTheAgent(t *testing.T) {
+	level := func(zones ...string) *mesh.HostSet {
+		h := hosts("10.0.0.1:1", "10.0.0.2:2")
+		h.Levels = []mesh.Level{{}}
+		for _, z := range zones {
+			h.Levels[0].Localities = append(h.Levels[0].Localities, mesh.LocalityHosts{Locality: mesh.Locality{Zone: z}})
+		}
+		return h
+	}
+	for _, tc := range []struct {
+		name, local string
+		set         *mesh.HostSet
+		tier        Tier
+	}{
+		{"no local cluster", "", level("a", "b"), TierSocket},
+		{"several zones", "us", level("a", "b"), TierProxy},
+		{"one zone", "us", level("a"), TierSocket},
+		{"the local cluster itself", "c", level("a", "b"), TierSocket},
+	} {
+		in := world([]*mesh.Listener{tcp("l", "127.0.0.1:80", to("c", 1))}, []*mesh.Cluster{cluster("c", mesh.RoundRobin)},
+			map[string]*mesh.HostSet{"c": tc.set})
+		in.Config.Scopes[0].LocalCluster = tc.local
+		tables := compile(t, nil, in)
+		if got := tables.Listeners[0].Tier; got != tc.tier {
+			t.Errorf("%s: tier %s, want %s", tc.name, got, tc.tier)
+		}
+	}
+}
+
 func TestReasonsNameEveryChain(t *testing.T) {
 	l := tcp("l", "127.0.0.1:80", to("c", 1))
 	l.Chains[0].Name, l.Chains[0].Match.DestinationPort = "first", 80

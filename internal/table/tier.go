@@ -71,6 +71,8 @@ func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
 		return "tcp_proxy.access_log is set: only the agent writes a line for each connection"
 	case t.MaxDuration > 0:
 		return "tcp_proxy.max_downstream_connection_duration is set: only the agent can end a connection by its age"
+	case t.AwaitData:
+		return "tcp_proxy.upstream_connect_mode is ON_DOWNSTREAM_DATA: only the agent sees what a client sends"
 	case t.MaxConnectAttempts > 1:
 		return fmt.Sprintf("tcp_proxy.max_connect_attempts is %d: only the agent can try another host", t.MaxConnectAttempts)
 	case len(t.Clusters) > maxShares:
@@ -81,14 +83,19 @@ func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
 		if m == nil || m.Tombstone != "" {
 			continue // its share is refused, in any tier
 		}
-		if why := clusterNeedsProxy(l, m, c.in.Hosts.Set(mesh.ClusterID{Scope: sc.Cgroup, Name: w.Name})); why != "" {
+		if why := clusterNeedsProxy(l, m, c.in.Hosts.Set(mesh.ClusterID{Scope: sc.Cgroup, Name: w.Name}), zoned(sc, m)); why != "" {
 			return why
 		}
 	}
 	return ""
 }
 
-func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet) string {
+// zoned says whether balancing looks at zones where there are several.
+func zoned(sc *mesh.Scope, m *mesh.Cluster) bool {
+	return sc.LocalCluster != "" && sc.LocalCluster != m.Name
+}
+
+func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet, zoned bool) string {
 	if m.Outlier != nil {
 		return fmt.Sprintf("cluster %s: outlier_detection: what comes of connections is judged in the agent", m.Name)
 	}
@@ -108,12 +115,18 @@ func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet) str
 	switch slots := ringLength(m, usable); {
 	case m.Policy.Hashes():
 		return fmt.Sprintf("cluster %s: hash tables are built in the agent", m.Name)
+	case m.ProxyHeader != nil:
+		return fmt.Sprintf("cluster %s: the agent writes the PROXY header that begins its connections", m.Name)
+	case m.Breakers.PerHost != nil:
+		return fmt.Sprintf("cluster %s: per_host_thresholds: connections wait for one to end in the agent", m.Name)
 	case m.SlowStart != nil:
 		return fmt.Sprintf("cluster %s: slow_start_config: weights change with time, in the agent", m.Name)
 	case set.Split:
 		return fmt.Sprintf("cluster %s: its endpoints are chosen by priority or locality first, in the agent", m.Name)
-	case m.ZoneAware != nil:
-		return fmt.Sprintf("cluster %s: zone_aware_lb_config is looked at in the agent", m.Name)
+	case zoned && len(set.Levels[0].Localities) > 1:
+		return fmt.Sprintf("cluster %s: cluster_manager.local_cluster_name: the zone is looked at in the agent", m.Name)
+	case m.ZoneAware != nil && m.ZoneAware.FailTrafficOnPanic:
+		return fmt.Sprintf("cluster %s: fail_traffic_on_panic is looked at in the agent", m.Name)
 	case m.FullScan:
 		return fmt.Sprintf("cluster %s: selection_method FULL_SCAN: all hosts are compared in the agent", m.Name)
 	case m.Policy == mesh.LeastRequest && !equalWeights(usable):

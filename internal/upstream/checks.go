@@ -5,6 +5,7 @@ package upstream
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -68,7 +69,7 @@ func (u *Upstream) Checks() map[checkName]*health.Stats {
 // checkerOf returns the checker of a cluster, new or not; nil: its hosts are not tried. Called with mu held.
 func (u *Upstream) checkerOf(id mesh.ClusterID, c *mesh.Cluster) *checker {
 	k := u.checkers[id]
-	if k != nil || c.Check == nil {
+	if k != nil || c.Check == nil || u.o.SkipChecks {
 		return k
 	}
 	name := checkName{c.StatName(), c.Check.Name}
@@ -97,10 +98,6 @@ func (u *Upstream) admit(id mesh.ClusterID, c *mesh.Cluster, e *mesh.Endpoint, a
 	}
 	if e.Check.Port != 0 {
 		to = netip.AddrPortFrom(to.Addr(), e.Check.Port)
-	}
-	if h != nil && c.Discovery == mesh.LogicalDNS { // it stays the same host wherever it is
-		h.session.Move(to)
-		return u.marks[key]
 	}
 	if h != nil && h.address == to {
 		return u.marks[key]
@@ -156,6 +153,12 @@ func (u *Upstream) result(id mesh.ClusterID, key hostKey, h *checked, now mesh.F
 	if k == nil || k.hosts[key] != h {
 		return // it was let go just now
 	}
+	switch fails, failed := now&mesh.FailedActiveCheck != 0, u.marks[key]&mesh.FailedActiveCheck != 0; {
+	case fails && (!failed || !h.known):
+		u.o.Log.Info("host fails its health checks", "cluster", id.Name, "host", key.host)
+	case !fails && failed && h.known:
+		u.o.Log.Info("host passes its health checks again", "cluster", id.Name, "host", key.host)
+	}
 	h.known = true
 	u.mark(key, now, health.Flags&^now)
 	if k.waiting > 0 {
@@ -175,7 +178,8 @@ func (u *Upstream) lastCheck(k *checker) bool {
 }
 
 // staying are the hosts that have left a cluster and are kept, since checks find them healthy (Envoy: upstream_impl.cc,
-// updateDynamicHostList). Called with mu held.
+// updateDynamicHostList). If they fail they go: at once with EDS, and when the names are asked for again with STRICT_DNS. Called with
+// mu held.
 func (u *Upstream) staying(id mesh.ClusterID, c *mesh.Cluster, seen map[netip.AddrPort]bool) []*mesh.Host {
 	k, old := u.checkers[id], u.built[id].set
 	if k == nil || old == nil || c.RemoveAtOnce || !kept(c) {
@@ -184,15 +188,27 @@ func (u *Upstream) staying(id mesh.ClusterID, c *mesh.Cluster, seen map[netip.Ad
 	var some []*mesh.Host
 	for _, h := range old.All {
 		key := hostKey{id, h.Address}
-		flags := u.marks[key]
-		if seen[h.Address] || k.hosts[key] == nil || flags&mesh.FailedActiveCheck != 0 || h.Health == mesh.Unhealthy {
-			continue
-		}
 		left := *h
-		left.Flags = flags | mesh.PendingRemoval
-		some = append(some, &left)
+		left.Flags = u.marks[key] | mesh.PendingRemoval
+		switch waits := c.Discovery == mesh.StrictDNS && h.Flags&mesh.PendingRemoval != 0 && !u.resolved; {
+		case seen[h.Address], k.hosts[key] == nil, h.Health == mesh.Unhealthy:
+		case left.Flags&mesh.FailedActiveCheck != 0 && !waits:
+		default:
+			some = append(some, &left)
+		}
 	}
 	return some
+}
+
+// lingers says whether a host of a cluster that stands on the name only waits for an answer, to go. Called with mu held.
+func (u *Upstream) lingers(k nameKey) bool {
+	const gone = mesh.PendingRemoval | mesh.FailedActiveCheck
+	for id := range u.checkers {
+		if b := u.built[id]; using(k)(id, b.cluster) && slices.ContainsFunc(b.set.All, func(h *mesh.Host) bool { return h.Flags&gone == gone }) {
+			return true
+		}
+	}
+	return false
 }
 
 // dismiss ends the tries of one host and forgets what they found. Called with mu held.

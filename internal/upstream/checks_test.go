@@ -112,6 +112,10 @@ func TestFirstRoundWithoutHosts(t *testing.T) {
 	u = newChecked()
 	u.Set(checkedCluster(check))
 	wantHosts(t, u, "nobody to wait for", true)
+
+	u = New(Options{SkipChecks: true})
+	u.Set(checkedCluster(check, blue))
+	wantHosts(t, u, "nobody is tried", true, blue)
 }
 
 // Sessions run, publish and end with what runs them; hosts that are switched off are not tried.
@@ -146,4 +150,44 @@ func TestChecksRun(t *testing.T) {
 	if h := stats.Healthy.Load(); h != 0 {
 		t.Errorf("healthy is %d after the end", h)
 	}
+}
+
+// With STRICT_DNS a host that has left and fails goes with the next answer, as in Envoy; the corpus does not show it, since it would have to
+// be faster than that.
+func TestCheckedHostLeavesWithTheNextAnswer(t *testing.T) {
+	cfg := &mesh.Config{Scopes: []*mesh.Scope{{Cgroup: "/", Clusters: []*mesh.Cluster{{Name: "c", Discovery: mesh.StrictDNS,
+		Check:     &mesh.HealthCheck{TCP: &mesh.TCPCheck{}},
+		Endpoints: &mesh.Endpoints{Overprovisioning: 140, Endpoints: []mesh.Endpoint{{Host: "a.example", Port: 80}}}}}}}}
+	u := newChecked()
+	k := keyOf(cfg.Scopes[0].Clusters[0], "a.example")
+	n := &name{}
+	u.names[k] = n
+	u.Set(cfg)
+	answer := func(addrs ...string) {
+		var all []netip.Addr
+		for _, a := range addrs {
+			all = append(all, netip.MustParseAddr(a))
+		}
+		u.answer(k, n, all)
+	}
+	members := func(what string, want int) {
+		t.Helper()
+		if got := len(u.Hosts().Set(checkID).All); got != want {
+			t.Fatalf("%s: %d members, want %d", what, got, want)
+		}
+	}
+	answer("192.0.2.1", "192.0.2.2")
+	tell(t, u, blue, 0)
+	tell(t, u, green, 0)
+	answer("192.0.2.2")
+	members("blue leaves and stays", 2)
+	tell(t, u, blue, failedCheck)
+	members("blue fails", 2)
+	wantHosts(t, u, "it is not used", true, green)
+	answer("192.0.2.2")
+	members("the same answer", 1)
+	answer("192.0.2.1", "192.0.2.2")
+	tell(t, u, blue, failedCheck)
+	answer("192.0.2.2")
+	members("a host that failed before it left", 1)
 }

@@ -113,7 +113,7 @@ func spread(levels []mesh.Level, e *mesh.Endpoints, threshold uint32) {
 	}
 	total := true
 	for i := range levels {
-		levels[i].Panic = sum < 100 && inPanic(&levels[i], threshold)
+		levels[i].Panic = sum < 100 && levels[i].TooFew(threshold)
 		total = total && levels[i].Panic
 	}
 	if total {
@@ -169,14 +169,6 @@ func round(levels []mesh.Level, healthy, degraded []uint32, left uint32) {
 	}
 }
 
-func inPanic(l *mesh.Level, threshold uint32) bool {
-	fit := 0.0
-	if n := len(counted(l.All)); n > 0 {
-		fit = 100*float64(len(l.Healthy))/float64(n) + 100*float64(len(l.Degraded))/float64(n)
-	}
-	return fit < float64(threshold)
-}
-
 // totalPanic: no level is fit, so that each gets the share that its number of hosts is.
 func totalPanic(levels []mesh.Level) {
 	n := 0
@@ -209,6 +201,9 @@ func usable(set *mesh.HostSet, localityWeighted bool) {
 	}
 	for i := range set.Levels {
 		l := &set.Levels[i]
+		if l.HealthyLoad+l.DegradedLoad > 0 && localityWeighted && len(l.Localities) > 1 {
+			set.Split = true
+		}
 		if l.Panic {
 			add(l.HealthyLoad+l.DegradedLoad, l.All)
 			continue
@@ -221,5 +216,5 @@ func usable(set *mesh.HostSet, localityWeighted bool) {
 			set.Usable = append(set.Usable, h)
 		}
 	}
-	set.Split = lists > 1 || localityWeighted && len(set.Levels[0].Localities) > 1
+	set.Split = set.Split || lists > 1
 }

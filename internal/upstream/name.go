@@ -141,13 +141,15 @@ func (u *Upstream) answer(k nameKey, n *name, addrs []netip.Addr) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	// The order is a server's whim; only LOGICAL_DNS looks at it, and there the first is the newest.
-	if n.answered && slices.Equal(n.addrs, addrs) {
+	if n.answered && slices.Equal(n.addrs, addrs) && !u.lingers(k) {
 		return
 	}
 	n.addrs, n.answered = addrs, true
+	u.resolved = true
 	if u.rebuild(using(k)) {
 		signal(u.changed)
 	}
+	u.resolved = false
 }
 
 // failed ends the warming of clusters that wait for a name which does not resolve: they have no endpoints.

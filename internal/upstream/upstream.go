@@ -22,6 +22,8 @@ type Options struct {
 	HostsFile string
 	// Traffic says whether a cluster has ever had any; nil: none has. Health checks are rare before.
 	Traffic func(mesh.ClusterID) bool
+	// SkipChecks: hosts are not tried, and taken for healthy.
+	SkipChecks bool
 }
 
 // Upstream follows a configuration and publishes where its endpoints are. Safe for concurrent use.
@@ -42,6 +44,7 @@ type Upstream struct {
 
 	checkers map[mesh.ClusterID]*checker
 	checks   map[checkName]*health.Stats
+	resolved bool // an answer to a name is being followed
 }
 
 // built remembers what a set was made from.

@@ -3,10 +3,13 @@
 package xds
 
 import (
+	"strings"
+
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	lbv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/common/v3"
 	leastv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/least_request/v3"
 	maglevv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/maglev/v3"
+	overridev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/override_host/v3"
 	randomv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/random/v3"
 	ringv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/ring_hash/v3"
 	robinv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/round_robin/v3"
@@ -20,7 +23,7 @@ import (
 // (load_balancing_policy), as in Envoy.
 func balancing(p *clusterv3.Cluster, c *mesh.Cluster, f *findings) {
 	if lb := p.GetLoadBalancingPolicy(); lb != nil {
-		newBalancing(lb, c, f)
+		newBalancing(lb, c, "load_balancing_policy", f)
 		partialFields(p.GetCommonLbConfig(), f)
 		return
 	}
@@ -54,7 +57,7 @@ func balancing(p *clusterv3.Cluster, c *mesh.Cluster, f *findings) {
 
 const (
 	oldPolicies = "ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH and MAGLEV"
-	newPolicies = "round_robin, least_request, random, ring_hash and maglev"
+	newPolicies = "round_robin, least_request, random, ring_hash, maglev and override_host"
 )
 
 // partialFields are those of the old form that Envoy does not take beside the new one.
@@ -74,13 +77,14 @@ func partialFields(c *clusterv3.Cluster_CommonLbConfig, f *findings) {
 }
 
 // newBalancing takes the first policy, as Envoy takes the first that it knows.
-func newBalancing(lb *clusterv3.LoadBalancingPolicy, c *mesh.Cluster, f *findings) {
+func newBalancing(lb *clusterv3.LoadBalancingPolicy, c *mesh.Cluster, path string, f *findings) {
+	path = join(path, "policies")
 	if len(lb.GetPolicies()) == 0 {
-		f.invalid("load_balancing_policy.policies", "is empty: leno accepts %s", newPolicies)
+		f.invalid(path, "is empty: leno accepts %s", newPolicies)
 		return
 	}
 	for i, pol := range lb.GetPolicies() {
-		path := join(at("load_balancing_policy.policies", i), "typed_extension_config.typed_config")
+		path := join(at(path, i), "typed_extension_config.typed_config")
 		if pol.GetTypedExtensionConfig().GetTypedConfig() == nil {
 			f.invalid(path, "is missing")
 			continue
@@ -99,6 +103,8 @@ func newBalancing(lb *clusterv3.LoadBalancingPolicy, c *mesh.Cluster, f *finding
 			ringHash(m, c, path, f)
 		case *maglevv3.Maglev:
 			maglev(m, c, path, f)
+		case *overridev3.OverrideHost:
+			overrideHost(m, c, path, f)
 		}
 	}
 }
@@ -151,6 +157,20 @@ func maglev(m *maglevv3.Maglev, c *mesh.Cluster, path string, f *findings) {
 	c.Hash, c.LocalityWeighted = h, m.GetLocalityWeightedLbConfig() != nil
 }
 
+// overrideHost lets requests name their hosts.
+func overrideHost(m *overridev3.OverrideHost, c *mesh.Cluster, path string, f *findings) {
+	for i, s := range m.GetOverrideHostSources() {
+		switch {
+		case s.GetHeader() == "" && s.GetMetadata() == nil:
+			f.invalid(at(join(path, "override_host_sources"), i), "one of header, metadata is required")
+		case s.GetHeader() != "" && s.GetMetadata() != nil:
+			f.invalid(at(join(path, "override_host_sources"), i), "only one of header, metadata can be given")
+		}
+		c.OverrideHeaders = append(c.OverrideHeaders, strings.ToLower(s.GetHeader()))
+	}
+	newBalancing(m.GetFallbackPolicy(), c, join(path, "fallback_policy"), f)
+}
+
 func consistent(m *lbv3.ConsistentHashingLbConfig, h *mesh.HashTable) {
 	h.ByHostname, h.BalanceFactor = m.GetUseHostnameForHashing(), uint32Or(m.GetHashBalanceFactor(), 0)
 }
@@ -160,8 +180,21 @@ func locality(m *lbv3.LocalityLbConfig, c *mesh.Cluster) {
 	if z := m.GetZoneAwareLbConfig(); z != nil {
 		c.ZoneAware = &mesh.ZoneAware{RoutingEnabled: wholePercent(z.GetRoutingEnabled(), 100),
 			MinClusterSize: uint64Or(z.GetMinClusterSize(), 6), FailTrafficOnPanic: z.GetFailTrafficOnPanic(),
-			ForceLocalityDirect: z.GetForceLocalityDirectRouting()} //nolint:staticcheck // deprecated, still used
+			ForceLocal: forceLocal(z), ByWeight: z.GetLocalityBasis() == lbv3.LocalityLbConfig_ZoneAwareLbConfig_HEALTHY_HOSTS_WEIGHT}
 	}
+}
+
+// forceLocal is how many healthy hosts in the own locality get everything.
+func forceLocal(z *lbv3.LocalityLbConfig_ZoneAwareLbConfig) *uint32 {
+	switch {
+	case z.GetForceLocalZone() != nil:
+		n := uint32Or(z.GetForceLocalZone().GetMinSize(), 1)
+		return &n
+	case z.GetForceLocalityDirectRouting(): //nolint:staticcheck // deprecated, still used
+		n := uint32(1)
+		return &n
+	}
+	return nil
 }
 
 func slowStart(m *lbv3.SlowStartConfig, path string, f *findings) *mesh.SlowStart {

@@ -64,7 +64,11 @@ func (b *bootstrap) read(r *reader, root *yaml.Node, o Options) {
 		s := configSource(c, "dynamic_resources.cds_config", f)
 		b.cds = &s
 	}
+	r.localCluster = p.GetClusterManager().GetLocalClusterName()
 	b.staticClusters(r, clusters, o, f)
+	if name := r.localCluster; name != "" && !slices.ContainsFunc(b.clusters, func(c *clusterResource) bool { return c.cluster.Name == name }) {
+		f.invalid("cluster_manager.local_cluster_name", "%q is no cluster of static_resources", name)
+	}
 	b.staticListeners(r, listeners, o, f)
 	b.needNode(f)
 	b.problems = append(f.show(place{file: o.Path, node: root}), b.problems...)

@@ -105,6 +105,9 @@ func (r *reader) filterChain(p *listenerv3.FilterChain, base string, out *listen
 	if len(c.RBAC) > 0 && (c.Direct != nil || c.Echo) {
 		f.refused(base, "rbac is not supported before direct_response and echo: leno accepts it before tcp_proxy and http_connection_manager")
 	}
+	if len(c.RBAC) > 0 && c.TCP != nil && c.TCP.AwaitData {
+		f.refused(base, "rbac is not supported before tcp_proxy with upstream_connect_mode ON_DOWNSTREAM_DATA: give IMMEDIATE")
+	}
 	return c
 }
 

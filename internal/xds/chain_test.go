@@ -30,7 +30,7 @@ func TestRefusedChains(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, f := (&reader{newTable()}).listener(n)
+		l, f := (&reader{table: newTable()}).listener(n)
 		if f.has(mesh.Rejected) {
 			t.Fatalf("%s: %+v", tc.name, f.list)
 		}

@@ -39,6 +39,7 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 		IdleTimeout:              time.Hour,
 		CloseOnHostFailure:       p.GetCloseConnectionsOnHostHealthFailure(),
 		ViaAPI:                   viaAPI,
+		PreconnectRatio:          p.GetPreconnectPolicy().GetPerUpstreamPreconnectRatio().GetValue(),
 		MaxRequestsPerConnection: uint32Or(p.GetMaxRequestsPerConnection(), 0), //nolint:staticcheck // deprecated, still used
 	}
 	if b := breakers(p.GetCircuitBreakers(), corev3.RoutingPriority_DEFAULT); b != nil {
@@ -47,6 +48,9 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 	c.HighBreakers = breakers(p.GetCircuitBreakers(), corev3.RoutingPriority_HIGH)
 	balancing(&p, c, f)
 	upstreamHTTP(&p, c, f)
+	if c.ProxyHeader = proxyHeader(p.GetTransportSocket(), "transport_socket", f); c.ProxyHeader != nil && len(p.GetHealthChecks()) > 0 {
+		f.refused("health_checks", "are not supported with upstream_proxy_protocol: they do not begin with a PROXY header")
+	}
 	c.Outlier = outlierDetection(p.GetOutlierDetection(), f)
 	c.Check = healthCheck(p.GetHealthChecks(), f)
 	c.RemoveAtOnce, c.WaitForCheck = p.GetIgnoreHealthOnHostRemoval(), p.GetCommonLbConfig().GetIgnoreNewHostsUntilFirstHc()
@@ -60,6 +64,9 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 		out.edsSource(&p, f)
 	} else {
 		inlineEndpoints(&p, c, f)
+		if c.Name == r.localCluster && c.Discovery != mesh.LogicalDNS { // Envoy does not look there
+			onePriority(p.GetLoadAssignment(), "load_assignment", f)
+		}
 		if c.Discovery == mesh.Static && c.Outlier != nil && c.Endpoints != nil {
 			distinct(c.Endpoints, "outlier_detection", f)
 		}
@@ -108,6 +115,25 @@ func (out *clusterResource) edsSource(p *clusterv3.Cluster, f *findings) {
 
 // breakers are the thresholds of one priority; nil: there are none. Of two for the same priority Envoy takes the first.
 func breakers(p *clusterv3.CircuitBreakers, of corev3.RoutingPriority) *mesh.Breakers {
+	b := clusterBreakers(p, of)
+	for _, t := range p.GetPerHostThresholds() {
+		if t.GetPriority() != of {
+			continue
+		}
+		if b == nil {
+			plain := mesh.DefaultBreakers
+			b = &plain
+		}
+		if t.GetMaxConnections() != nil {
+			n := t.GetMaxConnections().GetValue()
+			b.PerHost = &n
+		}
+		break
+	}
+	return b
+}
+
+func clusterBreakers(p *clusterv3.CircuitBreakers, of corev3.RoutingPriority) *mesh.Breakers {
 	for _, t := range p.GetThresholds() {
 		if t.GetPriority() != of {
 			continue
@@ -192,7 +218,7 @@ func resolver(a *corev3.Address, path string, f *findings) (netip.AddrPort, bool
 //nolint:staticcheck // the deprecated forms are still in many files
 func upstreamHTTP(p *clusterv3.Cluster, c *mesh.Cluster, f *findings) {
 	if o := p.GetCommonHttpProtocolOptions(); o != nil {
-		c.IdleTimeout = duration(o.GetIdleTimeout(), time.Hour, "common_http_protocol_options.idle_timeout", f)
+		commonHTTP(o, c, "common_http_protocol_options", f)
 	}
 	const name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 	for key, a := range p.GetTypedExtensionProtocolOptions() {
@@ -205,9 +231,16 @@ func upstreamHTTP(p *clusterv3.Cluster, c *mesh.Cluster, f *findings) {
 		case err != nil:
 			continue // refused by the table
 		}
-		common := o.GetCommonHttpProtocolOptions()
-		c.IdleTimeout = duration(common.GetIdleTimeout(), time.Hour, join(path, "common_http_protocol_options.idle_timeout"), f)
+		commonHTTP(o.GetCommonHttpProtocolOptions(), c, join(path, "common_http_protocol_options"), f)
+		c.MaxRequestsPerConnection = uint32Or(o.GetCommonHttpProtocolOptions().GetMaxRequestsPerConnection(), c.MaxRequestsPerConnection)
 		c.ErrorMatcher = errorMatcher(o.GetOutlierDetection().GetErrorMatcher(), join(path, "outlier_detection.error_matcher"), f)
-		c.MaxRequestsPerConnection = uint32Or(common.GetMaxRequestsPerConnection(), c.MaxRequestsPerConnection)
 	}
+}
+
+// commonHTTP reads what holds for connections to upstreams.
+func commonHTTP(o *corev3.HttpProtocolOptions, c *mesh.Cluster, path string, f *findings) {
+	c.IdleTimeout = duration(o.GetIdleTimeout(), time.Hour, join(path, "idle_timeout"), f)
+	c.MaxConnectionDuration = duration(o.GetMaxConnectionDuration(), 0, join(path, "max_connection_duration"), f)
+	c.MaxResponseHeadersCount = uint32Or(o.GetMaxHeadersCount(), 0)
+	c.MaxResponseHeadersKiB = uint32Or(o.GetMaxResponseHeadersKb(), 0)
 }

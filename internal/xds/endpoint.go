@@ -15,11 +15,23 @@ import (
 )
 
 // endpoints reads a load assignment that stands by itself (EDS).
-func (r *reader) endpoints(n *yaml.Node) (*mesh.Endpoints, *findings) {
+func (r *reader) endpoints(n *yaml.Node, local bool) (*mesh.Endpoints, *findings) {
 	var p endpointv3.ClusterLoadAssignment
 	f := r.read(n, &p, "load_assignment")
 	e := assignment(&p, "", false, f)
+	if local {
+		onePriority(&p, "", f)
+	}
 	return e, f
+}
+
+// onePriority holds Envoy's rule for the local cluster, whose hosts are counted by locality.
+func onePriority(p *endpointv3.ClusterLoadAssignment, path string, f *findings) {
+	for i, loc := range p.GetEndpoints() {
+		if loc.GetPriority() > 0 {
+			f.invalid(join(at(join(path, "endpoints"), i), "priority"), "must be 0 in the local cluster, which cluster_manager.local_cluster_name names")
+		}
+	}
 }
 
 // inlineEndpoints reads the load assignment of a cluster that is not EDS.
@@ -111,6 +123,9 @@ func (f *findings) refusedOutside(path, field string) bool {
 func endpoint(p *endpointv3.LbEndpoint, path string, byName bool, f *findings) (mesh.Endpoint, bool) {
 	e := mesh.Endpoint{Weight: uint32Or(p.GetLoadBalancingWeight(), 1), Hostname: p.GetEndpoint().GetHostname(),
 		HashKey: p.GetMetadata().GetFilterMetadata()["envoy.lb"].GetFields()["hash_key"].GetStringValue()}
+	if _, ok := p.GetMetadata().GetTypedFilterMetadata()["envoy.transport_sockets.proxy_protocol"]; ok {
+		f.refused(join(path, "metadata.typed_filter_metadata"), "values of the PROXY header for one endpoint are not supported: give added_tlvs at the cluster")
+	}
 	if h := p.GetEndpoint().GetHealthCheckConfig(); h != nil {
 		e.Check = endpointCheck(h, join(path, "endpoint.health_check_config"), f)
 	}

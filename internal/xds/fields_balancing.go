@@ -6,7 +6,6 @@ package xds
 func balancingFields() []section {
 	const (
 		runtime = "a name only: there are no runtime values"
-		zones   = "it needs cluster_manager.local_cluster_name, which is skipped"
 		policy  = "give the route a hash_policy"
 	)
 	slowStart := []row{
@@ -46,6 +45,14 @@ func balancingFields() []section {
 			{path: "consistent_hashing_lb_config", rule: honoured, into: []string{"consistent_hashing"}},
 			{path: "locality_weighted_lb_config", rule: honoured},
 		}},
+		{name: "lb_override_host", title: "Override host", msg: "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost", rows: []row{
+			{path: "override_host_sources.header", rule: honoured},
+			{path: "override_host_sources.metadata", rule: refused, note: "give header"},
+			{path: "selected_host_key", rule: refused, note: "nothing reads it"},
+			{path: "fallback_policy.policies.typed_extension_config.name", rule: honoured},
+			{path: "fallback_policy.policies.typed_extension_config.typed_config", rule: refused, note: "leno accepts round_robin, least_request, random, ring_hash and maglev",
+				into: []string{"lb_round_robin", "lb_least_request", "lb_random", "lb_ring_hash", "lb_maglev"}},
+		}},
 		{name: "consistent_hashing", title: "Consistent hashing",
 			msg: "envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig", rows: []row{
 				{path: "use_hostname_for_hashing", rule: honoured},
@@ -55,12 +62,12 @@ func balancingFields() []section {
 		{name: "locality_lb", title: "Balancing over localities",
 			msg: "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig", rows: []row{
 				{path: "locality_weighted_lb_config", rule: honoured},
-				{path: "zone_aware_lb_config.routing_enabled", rule: skipped, note: zones},
-				{path: "zone_aware_lb_config.min_cluster_size", rule: skipped, note: zones},
+				{path: "zone_aware_lb_config.routing_enabled.value", rule: honoured, note: "absent: 100"},
+				{path: "zone_aware_lb_config.min_cluster_size", rule: honoured, note: "absent: 6"},
 				{path: "zone_aware_lb_config.fail_traffic_on_panic", rule: honoured},
-				{path: "zone_aware_lb_config.force_locality_direct_routing", rule: skipped, note: zones},
-				{path: "zone_aware_lb_config.force_local_zone", rule: skipped, note: zones},
-				{path: "zone_aware_lb_config.locality_basis", rule: skipped, note: zones},
+				{path: "zone_aware_lb_config.force_locality_direct_routing", rule: honoured, note: "the deprecated form of force_local_zone"},
+				{path: "zone_aware_lb_config.force_local_zone.min_size", rule: honoured, note: "absent: 1"},
+				{path: "zone_aware_lb_config.locality_basis", rule: honoured, note: "absent: HEALTHY_HOSTS_NUM"},
 			}},
 		{name: "slow_start", title: "Slow start", msg: "envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig", rows: slowStart},
 		{name: "slow_start_old", title: "Slow start, the old form", msg: "envoy.config.cluster.v3.Cluster.SlowStartConfig", rows: slowStart},

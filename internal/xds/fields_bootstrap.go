@@ -37,7 +37,7 @@ func bootstrapFields() []section {
 			{path: "dynamic_resources.lds_config", rule: honoured, into: []string{"config_source"}},
 			{path: "dynamic_resources.cds_config", rule: honoured, into: []string{"config_source"}},
 			{path: "dynamic_resources.ads_config", rule: refused, note: xds},
-			{path: "cluster_manager.local_cluster_name", rule: skipped, note: "it only serves zone-aware balancing"},
+			{path: "cluster_manager.local_cluster_name", rule: honoured, note: "a static cluster: with it, balancing is zone aware"},
 			{path: "cluster_manager.outlier_detection", rule: skipped, note: "it only names an event log"},
 			{path: "cluster_manager.load_stats_config", rule: skipped, note: "load is not reported to a control plane"},
 			{path: "cluster_manager.enable_deferred_cluster_creation", rule: skipped, note: "it tunes memory"},

@@ -16,7 +16,7 @@ var watchers = []string{
 
 // filterSections are the sections of filters, filterOverrideSections those of what routes say of them.
 var (
-	filterSections         = []string{"router", "rbac", "fault", "cors", "header_mutation", "buffer", "local_ratelimit", "health_check"}
+	filterSections         = []string{"router", "rbac", "fault", "cors", "header_mutation", "buffer", "local_ratelimit", "health_check", "set_metadata"}
 	filterOverrideSections = []string{"filter_override", "rbac_route", "fault", "cors_policy", "header_mutation_route", "buffer_route", "local_ratelimit"}
 )
 
@@ -99,6 +99,14 @@ func simpleFilterFields() []section {
 			{path: "remove", rule: honoured, note: "no field that says how a message is sent"},
 			{path: "append", rule: honoured, note: "likewise", into: []string{"header_option"}},
 			{path: "remove_on_match.key_matcher", rule: honoured, note: "likewise", into: []string{"string_match"}},
+		}},
+		{name: "set_metadata", title: "HTTP filter set_metadata", msg: "envoy.extensions.filters.http.set_metadata.v3.Config", rows: []row{
+			{path: "metadata_namespace", rule: honoured, note: "the deprecated form: with allow_overwrite, before metadata"},
+			{path: "value", rule: honoured},
+			{path: "metadata.metadata_namespace", rule: honoured},
+			{path: "metadata.allow_overwrite", rule: honoured},
+			{path: "metadata.value", rule: honoured},
+			{path: "metadata.typed_value", rule: refused, note: "give value"},
 		}},
 		{name: "local_ratelimit", title: "HTTP filter local_ratelimit, also below routes",
 			msg: "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", rows: []row{

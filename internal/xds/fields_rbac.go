@@ -3,7 +3,6 @@
 package xds
 
 func rbacFields() []section {
-	const metadata = "there is no metadata of requests"
 	rules := func(stats row) []row {
 		return []row{
 			{path: "rules", rule: honoured, into: []string{"rbac_rules"}},
@@ -55,10 +54,28 @@ func rbacFields() []section {
 			{path: "destination_port_range.start", rule: honoured},
 			{path: "destination_port_range.end", rule: honoured},
 			{path: "requested_server_name", rule: honoured, note: "without TLS the empty name", into: []string{"string_match"}},
-			{path: "metadata", rule: refused, note: metadata},
-			{path: "sourced_metadata", rule: refused, note: metadata},
+			{path: "metadata", rule: honoured, note: "what set_metadata has left", into: []string{"metadata_match"}},
+			{path: "sourced_metadata.metadata_matcher", rule: honoured, into: []string{"metadata_match"}},
+			{path: "sourced_metadata.metadata_source", rule: honoured},
 			{path: "matcher", rule: refused, note: "give another permission"},
 			{path: "uri_template", rule: refused, note: "give url_path"},
+		}},
+		{name: "metadata_match", title: "Metadata matches", msg: "envoy.type.matcher.v3.MetadataMatcher", rows: []row{
+			{path: "filter", rule: honoured},
+			{path: "path.key", rule: honoured},
+			{path: "value", rule: honoured, into: []string{"value_match"}},
+			{path: "invert", rule: honoured},
+		}},
+		{name: "value_match", title: "Value matches", msg: "envoy.type.matcher.v3.ValueMatcher", rows: []row{
+			{path: "null_match{}", rule: honoured},
+			{path: "double_match.range.start", rule: honoured},
+			{path: "double_match.range.end", rule: honoured},
+			{path: "double_match.exact", rule: honoured},
+			{path: "string_match", rule: honoured, into: []string{"string_match"}},
+			{path: "bool_match", rule: honoured},
+			{path: "present_match", rule: honoured},
+			{path: "list_match.one_of", rule: honoured, into: []string{"value_match"}},
+			{path: "or_match.value_matchers", rule: honoured, into: []string{"value_match"}},
 		}},
 		{name: "rbac_principal", title: "RBAC principals", msg: "envoy.config.rbac.v3.Principal", rows: []row{
 			{path: "and_ids.ids", rule: honoured, into: []string{"rbac_principal"}},
@@ -74,8 +91,9 @@ func rbacFields() []section {
 			{path: "remote_ip.prefix_len", rule: honoured},
 			{path: "header", rule: honoured, into: []string{"header_match"}},
 			{path: "url_path.path", rule: honoured, into: []string{"string_match"}},
-			{path: "metadata", rule: refused, note: metadata},
-			{path: "sourced_metadata", rule: refused, note: metadata},
+			{path: "metadata", rule: honoured, note: "what set_metadata has left", into: []string{"metadata_match"}},
+			{path: "sourced_metadata.metadata_matcher", rule: honoured, into: []string{"metadata_match"}},
+			{path: "sourced_metadata.metadata_source", rule: honoured},
 			{path: "filter_state", rule: refused, note: "there is no filter state"},
 			{path: "custom", rule: refused, note: "give another principal"},
 		}},

@@ -16,7 +16,6 @@ func routeFields() []section {
 	const (
 		runtime = "there are no runtime values: default_value counts"
 		hedge   = "one attempt runs at a time"
-		buffer  = "it bounds what is kept for retries"
 		meta    = "only filters that are not supported read it"
 	)
 	return []section{
@@ -41,10 +40,10 @@ func routeFields() []section {
 			row{path: "virtual_clusters", rule: skipped, note: "it only shapes statistics"},
 			row{path: "rate_limits", rule: honoured, into: []string{"rate_limit"}},
 			row{path: "cors", rule: honoured, note: "the deprecated form: for the cors filter, where typed_per_filter_config does not name it", into: []string{"old_cors_policy"}},
-			row{path: "per_request_buffer_limit_bytes", rule: skipped, note: buffer},
-			row{path: "request_body_buffer_limit", rule: skipped, note: buffer},
+			row{path: "per_request_buffer_limit_bytes", rule: honoured, note: "the deprecated form, where no level has request_body_buffer_limit"},
+			row{path: "request_body_buffer_limit", rule: honoured, note: "absent: 1 MiB"},
 			row{path: "metadata", rule: skipped, note: meta},
-			row{path: "require_tls", rule: refused, note: "TLS is not handled"},
+			row{path: "require_tls", rule: honoured},
 			row{path: "retry_policy", rule: honoured, note: "for routes without one", into: []string{"retry_policy"}},
 			row{path: "retry_policy_typed_config", rule: refused, note: "give retry_policy"},
 			row{path: "hedge_policy", rule: refused, note: hedge},
@@ -72,12 +71,13 @@ func routeFields() []section {
 			row{path: "redirect.strip_query", rule: honoured},
 			row{path: "redirect.regex_rewrite.pattern", rule: honoured, into: []string{"regex"}},
 			row{path: "redirect.regex_rewrite.substitution", rule: honoured},
-			row{path: "metadata", rule: skipped, note: meta},
+			row{path: "metadata.filter_metadata", rule: honoured, note: "for sourced_metadata of rbac"},
+			row{path: "metadata.typed_filter_metadata", rule: skipped, note: meta},
 			row{path: "decorator", rule: skipped, note: "spans are not made"},
 			row{path: "tracing", rule: skipped, note: "spans are not made"},
 			row{path: "stat_prefix", rule: skipped, note: "it only shapes statistics"},
-			row{path: "per_request_buffer_limit_bytes", rule: skipped, note: buffer},
-			row{path: "request_body_buffer_limit", rule: skipped, note: buffer},
+			row{path: "per_request_buffer_limit_bytes", rule: honoured, note: "the deprecated form, where no level has request_body_buffer_limit"},
+			row{path: "request_body_buffer_limit", rule: honoured, note: "absent: 1 MiB"},
 			overrideRow("typed_per_filter_config"),
 		)},
 		{name: "route_match", title: "Route matches", msg: "envoy.config.route.v3.RouteMatch", rows: []row{

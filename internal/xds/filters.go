@@ -16,6 +16,7 @@ import (
 	limitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	setv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_metadata/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -69,6 +70,8 @@ func filterConfig(a *anypb.Any, path string, f *findings) mesh.FilterConfig {
 		return localRateLimit(m, false, path, f)
 	case *healthv3.HealthCheck:
 		return healthCheckFilter(m, path, f)
+	case *setv3.Config:
+		return setMetadata(m)
 	case *bufferv3.Buffer:
 		return &mesh.Buffer{Max: m.GetMaxRequestBytes().GetValue()}
 	}

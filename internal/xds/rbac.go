@@ -134,8 +134,24 @@ func (r *rbacReader) permission(p *rbacv3.Permission, path string) mesh.RBACCond
 			r.f.invalid(join(path, "destination_port_range"), "must go from 0 or more up to 65536 or less, and hold a port")
 		}
 		return mesh.RBACCondition{Kind: mesh.RBACDestinationPort, FirstPort: first, EndPort: end}
+	case *rbacv3.Permission_Metadata:
+		return r.metadata(s.Metadata, false, join(path, "metadata")) //nolint:staticcheck // deprecated, and still in files
+	case *rbacv3.Permission_SourcedMetadata:
+		return r.sourced(s.SourcedMetadata, join(path, "sourced_metadata"))
 	}
 	return mesh.RBACCondition{Kind: mesh.RBACNever}
+}
+
+func (r *rbacReader) sourced(p *rbacv3.SourcedMetadata, path string) mesh.RBACCondition {
+	return r.metadata(p.GetMetadataMatcher(), p.GetMetadataSource() == rbacv3.MetadataSource_ROUTE, join(path, "metadata_matcher"))
+}
+
+func (r *rbacReader) metadata(p *matcherv3.MetadataMatcher, route bool, path string) mesh.RBACCondition {
+	m, ok := metadataMatch(p, route, path, r.f)
+	if !ok {
+		return mesh.RBACCondition{Kind: mesh.RBACNever}
+	}
+	return mesh.RBACCondition{Kind: mesh.RBACMetadata, Metadata: m}
 }
 
 func (r *rbacReader) principals(list []*rbacv3.Principal, path string) []mesh.RBACCondition {
@@ -168,6 +184,10 @@ func (r *rbacReader) principal(p *rbacv3.Principal, path string) mesh.RBACCondit
 		return r.address(mesh.RBACDirectRemoteIP, s.DirectRemoteIp, join(path, "direct_remote_ip"))
 	case *rbacv3.Principal_RemoteIp:
 		return r.address(mesh.RBACRemoteIP, s.RemoteIp, join(path, "remote_ip"))
+	case *rbacv3.Principal_Metadata:
+		return r.metadata(s.Metadata, false, join(path, "metadata")) //nolint:staticcheck // deprecated, and still in files
+	case *rbacv3.Principal_SourcedMetadata:
+		return r.sourced(s.SourcedMetadata, join(path, "sourced_metadata"))
 	case *rbacv3.Principal_Authenticated_:
 		r.text(mesh.RBACNever, s.Authenticated.GetPrincipalName(), join(path, "authenticated.principal_name")) // for its errors
 	}

@@ -15,9 +15,11 @@ import (
 	"github.com/leno-mesh/leno/internal/mesh"
 )
 
-// reader turns text nodes into mesh values. It keeps nothing but the table and is used by one goroutine.
+// reader turns text nodes into mesh values. It is used by one goroutine.
 type reader struct {
 	table *table
+	// localCluster is cluster_manager.local_cluster_name, known once the bootstrap is read.
+	localCluster string
 }
 
 // read decodes one resource, checks Envoy's constraints and applies the table of fields.

@@ -3,6 +3,8 @@
 package xds
 
 import (
+	"cmp"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -10,6 +12,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/leno-mesh/leno/internal/mesh"
 )
@@ -39,6 +42,7 @@ type routeReader struct {
 	maxBody uint32
 	retry   *mesh.RetryPolicy // of the virtual host that is being read
 	mirrors []mesh.Mirror     // of that virtual host, or else of the route configuration
+	buffer  buffering         // of that virtual host
 }
 
 // defaultMaxBody is Envoy's bound for bodies of direct responses, in bytes.
@@ -49,6 +53,38 @@ var priorities = map[corev3.RoutingPriority]mesh.Priority{corev3.RoutingPriority
 
 // defaultBufferLimit is how much of a request Envoy's listeners keep, in bytes.
 const defaultBufferLimit = 1 << 20
+
+var tlsRequirements = map[routev3.VirtualHost_TlsRequirementType]mesh.TLSRequirement{
+	routev3.VirtualHost_EXTERNAL_ONLY: mesh.ExternalTLS, routev3.VirtualHost_ALL: mesh.AllTLS}
+
+// buffering is what one level says of how much of a body is kept; now takes the place of old.
+type buffering struct {
+	old *wrapperspb.UInt32Value
+	now *wrapperspb.UInt64Value
+}
+
+//nolint:staticcheck // one is deprecated, and still in files
+func bufferingOf(p interface {
+	GetPerRequestBufferLimitBytes() *wrapperspb.UInt32Value
+	GetRequestBodyBufferLimit() *wrapperspb.UInt64Value
+}) buffering {
+	return buffering{p.GetPerRequestBufferLimitBytes(), p.GetRequestBodyBufferLimit()}
+}
+
+// bufferLimit is what counts for a route: the new field of either level comes before the old one, and its greatest value means
+// that it is not set.
+func bufferLimit(route, host buffering) uint64 {
+	switch now := cmp.Or(route.now, host.now); {
+	case now.GetValue() == math.MaxUint64:
+		return defaultBufferLimit
+	case now != nil:
+		return min(now.GetValue(), math.MaxInt64)
+	}
+	if old := cmp.Or(route.old, host.old); old != nil {
+		return uint64(old.GetValue())
+	}
+	return defaultBufferLimit
+}
 
 func routeConfig(p *routev3.RouteConfiguration, path string, f *findings) *routeResource {
 	rc := &mesh.RouteConfig{
@@ -110,11 +146,13 @@ func (rr *routeReader) virtualHost(p *routev3.VirtualHost, path string) *mesh.Vi
 		AttemptCountRequest:  p.GetIncludeRequestAttemptCount(),
 		AttemptCountResponse: p.GetIncludeAttemptCountInResponse(),
 		IsTimeoutRetry:       p.GetIncludeIsTimeoutRetryHeader(),
+		RequireTLS:           tlsRequirements[p.GetRequireTls()],
 		RateLimits:           rateLimits(p.GetRateLimits(), join(path, "rate_limits"), rr.f),
 		CORS:                 oldCORS(p.GetCors(), join(path, "cors"), rr.f), //nolint:staticcheck // likewise
 		Filters:              filterOverrides(p.GetTypedPerFilterConfig(), join(path, "typed_per_filter_config"), rr.f),
 	}
 	rr.retry = retry(p.GetRetryPolicy(), join(path, "retry_policy"), rr.f)
+	rr.buffer = bufferingOf(p)
 	for _, d := range p.GetDomains() {
 		vh.Domains = append(vh.Domains, strings.ToLower(d))
 	}
@@ -132,6 +170,7 @@ func (rr *routeReader) route(p *routev3.Route, path string) *mesh.Route {
 		RequestHeaders:  requestHeaders(p, path, rr.f),
 		ResponseHeaders: responseHeaders(p, path, rr.f),
 		Filters:         filterOverrides(p.GetTypedPerFilterConfig(), join(path, "typed_per_filter_config"), rr.f),
+		Metadata:        metadata(p.GetMetadata()),
 	}
 	// What of a match is not supported was left out of r.Match, so a tombstone takes more requests than the
 	// route would have, never fewer.
@@ -139,6 +178,7 @@ func (rr *routeReader) route(p *routev3.Route, path string) *mesh.Route {
 	switch {
 	case p.GetRoute() != nil:
 		r.Forward = rr.action(p.GetRoute(), join(path, "route"))
+		r.Forward.BufferLimit = bufferLimit(bufferingOf(p), rr.buffer)
 	case p.GetDirectResponse() != nil:
 		r.Direct = rr.direct(p.GetDirectResponse(), join(path, "direct_response"))
 	case p.GetRedirect() != nil:
@@ -172,7 +212,6 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 		RateLimits:           rateLimits(p.GetRateLimits(), join(path, "rate_limits"), rr.f),
 		IncludeVHRateLimits:  p.GetIncludeVhRateLimits().GetValue(),          //nolint:staticcheck // deprecated, and still in files
 		CORS:                 oldCORS(p.GetCors(), join(path, "cors"), rr.f), //nolint:staticcheck // deprecated, and still in files
-		BufferLimit:          defaultBufferLimit,
 		Priority:             priorities[p.GetPriority()],
 		Mirrors:              rr.mirror(p.GetRequestMirrorPolicies(), join(path, "request_mirror_policies"), rr.mirrors),
 		InternalRedirect:     internalRedirect(p.GetInternalRedirectPolicy(), join(path, "internal_redirect_policy"), rr.f),

@@ -91,7 +91,7 @@ func (s *Source) rebuild() bool {
 	problems := append([]mesh.Problem(nil), s.b.problems...)
 	s.want = map[fileSource]bool{}
 	clusters := s.evalClusters(&problems)
-	out := &mesh.Scope{Cgroup: s.o.Cgroup, Source: s.o.Path, Node: s.b.node, Admin: s.b.admin}
+	out := &mesh.Scope{Cgroup: s.o.Cgroup, Source: s.o.Path, Node: s.b.node, LocalCluster: s.r.localCluster, Admin: s.b.admin}
 	out.Clusters = s.withEndpoints(clusters, &problems)
 	listeners := s.evalListeners(clusters, &problems)
 	for _, l := range listeners {
@@ -213,7 +213,7 @@ func (s *Source) withEndpoints(clusters []*clusterResource, problems *[]mesh.Pro
 		}
 		sub := subscription{c.eds, c.serviceName}
 		if subs[sub] == nil {
-			subs[sub] = s.endpointsOf(sub, problems)
+			subs[sub] = s.endpointsOf(sub, c.cluster.Name == s.r.localCluster, problems)
 		}
 		e := subs[sub].value
 		b := s.built[c.cluster.Name]
@@ -230,7 +230,8 @@ func (s *Source) withEndpoints(clusters []*clusterResource, problems *[]mesh.Pro
 	return out
 }
 
-func (s *Source) endpointsOf(sub subscription, problems *[]mesh.Problem) *single[*mesh.Endpoints] {
+// endpointsOf reads a load assignment; local: of the local cluster.
+func (s *Source) endpointsOf(sub subscription, local bool, problems *[]mesh.Problem) *single[*mesh.Endpoints] {
 	s.want[sub.from] = true
 	state := s.endpoints[sub]
 	if state == nil {
@@ -238,7 +239,7 @@ func (s *Source) endpointsOf(sub subscription, problems *[]mesh.Problem) *single
 	}
 	next := *state
 	next.update(s.document(sub.from.path), typeEndpoint, sub.name, "endpoints", func(e entry) (*mesh.Endpoints, *findings) {
-		return s.r.endpoints(e.node)
+		return s.r.endpoints(e.node, local)
 	}, problems)
 	if next.value == nil && next.empty {
 		next.value = &mesh.Endpoints{} // Envoy: an answer without the cluster ends its warming

@@ -20,6 +20,17 @@ func tcpProxy(p *tcpv3.TcpProxy, path string, f *findings) *mesh.TCPProxy {
 		AccessLogs:         accessLogs(p.GetAccessLog(), join(path, "access_log"), f),
 		MaxDurationJitter:  p.GetMaxDownstreamConnectionDurationJitterPercentage().GetValue(),
 	}
+	if b := p.GetBackoffOptions(); b != nil {
+		t.BackOffBase = duration(b.GetBaseInterval(), 0, join(path, "backoff_options.base_interval"), f)
+		t.BackOffMax = duration(b.GetMaxInterval(), 10*t.BackOffBase, join(path, "backoff_options.max_interval"), f)
+		if t.BackOffMax < t.BackOffBase {
+			f.invalid(join(path, "backoff_options.max_interval"), "must not be below base_interval")
+		}
+	}
+	t.AwaitData = p.GetUpstreamConnectMode() == tcpv3.UpstreamConnectMode_ON_DOWNSTREAM_DATA
+	if p.GetUpstreamConnectMode() != tcpv3.UpstreamConnectMode_IMMEDIATE && p.GetMaxEarlyDataBytes() == nil {
+		f.invalid(join(path, "max_early_data_bytes"), "is required by upstream_connect_mode %s", p.GetUpstreamConnectMode())
+	}
 	for _, h := range p.GetHashPolicy() { // one at most
 		t.HashSourceIP = h.GetSourceIp() != nil
 	}

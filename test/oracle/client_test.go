@@ -52,8 +52,17 @@ func (p *player) play(steps []step) (string, error) {
 	defer p.drop()
 	p.mu, p.dials, p.logs = new(sync.Mutex), map[string]int{}, map[string]int{}
 	var b strings.Builder
+	var running []func() error // steps beside the next one
 	for _, st := range steps {
+		if st.beside {
+			running = append(running, p.beside(st, &b))
+			continue
+		}
 		got, err := p.step(st)
+		for _, wait := range running {
+			err = errors.Join(err, wait())
+		}
+		running = nil
 		if err != nil {
 			return b.String(), fmt.Errorf("step %q: %w", st.label, err)
 		}
@@ -143,6 +152,24 @@ func (p *player) poll(st step) error {
 		return nil
 	}
 	return fmt.Errorf("did not come to %q, last answer:\n%s", st.until, last)
+}
+
+// beside starts a TCP dialog that runs while other steps do; what it returns waits for it and writes its answers.
+func (p *player) beside(st step, b *strings.Builder) func() error {
+	one := &player{w: p.w, dp: p.dp, mu: p.mu, dials: p.dials}
+	var got string
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer one.drop()
+		got, err = one.once(st)
+	}()
+	return func() error {
+		<-done
+		fmt.Fprintf(b, "== %s\n%s", st.label, p.w.hidePorts(got))
+		return err
+	}
 }
 
 func (p *player) repeated(st step) (string, error) {
@@ -544,10 +571,10 @@ func (p *player) dialog(st step) (string, error) {
 				end(err)
 			}
 			continue
-		case "end":
+		case "end", "hear":
 			all = true
 		default:
-			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, seen, read, readbody, hold or end", line)
+			return "", fmt.Errorf("dialog line %q: must begin with >, send, write, pause, tls, shut, seen, read, readbody, hold, hear or end", line)
 		}
 		for {
 			got, err := r.ReadString('\n')
@@ -556,6 +583,9 @@ func (p *player) dialog(st step) (string, error) {
 			}
 			if err != nil {
 				end(err)
+				if word == "hear" {
+					break
+				}
 				return b.String(), nil
 			}
 			if !all {
@@ -605,6 +635,19 @@ func (p *player) statistics(st step) (string, error) {
 		p.drop()
 	}
 	last, err := read()
+	if st.steady > 0 {
+		now := last
+		for since, end := time.Now(), time.Now().Add(10*time.Second); err == nil && time.Since(since) < st.steady; now, err = read() {
+			if now != last {
+				last, since = now, time.Now()
+			}
+			if time.Now().After(end) {
+				return "", fmt.Errorf("did not stand still for %v, last:\n%s", st.steady, last)
+			}
+			time.Sleep(10 * time.Millisecond) // between two looks of a poll with a deadline
+		}
+		return "(steady)\n", err
+	}
 	if st.until != "" {
 		want := strings.ReplaceAll(st.until, "_", " ")
 		for end := time.Now().Add(10 * time.Second); err == nil && !strings.Contains(last, want); last, err = read() {

@@ -45,6 +45,9 @@ func shape(f field) string {
 	case "x-answer": // of the requests that differ only in where the answer is cut, equal ones are counted together
 		return plain(upto.ReplaceAllString(f.value, "upto (n)"))
 	}
+	if len(f.value) > 4096 {
+		return fmt.Sprintf("(%d bytes)", len(f.value))
+	}
 	return plain(f.value)
 }
 

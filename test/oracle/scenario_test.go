@@ -40,9 +40,11 @@ type exchange struct {
 	from, sport            string
 	tcp, stats, raw        bool
 	clusters               bool
+	steady                 time.Duration
 	checked                bool   // the health checks that came
 	checksOf, checksSay    string // what this upstream answers health checks from now on
 	keep, fresh, unowned   bool
+	beside                 bool // runs while the next step does
 	times, parallel        int
 	answers                int
 	random, countConns     bool
@@ -204,6 +206,8 @@ func (e *exchange) read(options map[string]string) error {
 			e.raw = true
 		case "keep":
 			e.keep = true
+		case "beside":
+			e.beside = true
 		case "fresh":
 			e.fresh = true
 		case "unowned":
@@ -239,6 +243,8 @@ func (e *exchange) read(options map[string]string) error {
 			if e.cut = v; v != "shut" && v != "reset" {
 				err = fmt.Errorf("must be shut or reset")
 			}
+		case "steady":
+			e.steady, err = time.ParseDuration(v)
 		case "within":
 			e.within, err = time.ParseDuration(v)
 		case "dns":
@@ -279,21 +285,23 @@ func (s *scenario) write(dir string, w *world) error {
 // expand runs one text through the placeholders of testdata/README.md.
 func (w *world) expand(name, text string) (string, error) {
 	t, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{
-		"dir":      func() string { return w.dir },
-		"port":     w.port,
-		"upstream": w.upstreamPort,
-		"tcp":      w.tcpPort,
-		"greeter":  w.greeterPort,
-		"tls":      w.tlsPort,
-		"refused":  w.refusedPort,
-		"silent":   w.silentPort,
-		"dns":      w.dnsPort,
-		"address":  socketAddress,
-		"endpoint": func(port int) string { return "{endpoint: {address: " + socketAddress(port) + "}}" },
-		"hcm":      func() string { return hcmType },
-		"router":   func() string { return routerFilter },
-		"why":      func() string { return whyLog(w.dir) },
-		"tcpproxy": func() string { return tcpProxyType },
+		"dir":        func() string { return w.dir },
+		"port":       w.port,
+		"upstream":   w.upstreamPort,
+		"tcp":        w.tcpPort,
+		"greeter":    w.greeterPort,
+		"proxied":    w.proxiedPort,
+		"proxiedtcp": w.proxiedTCPPort,
+		"tls":        w.tlsPort,
+		"refused":    w.refusedPort,
+		"silent":     w.silentPort,
+		"dns":        w.dnsPort,
+		"address":    socketAddress,
+		"endpoint":   func(port int) string { return "{endpoint: {address: " + socketAddress(port) + "}}" },
+		"hcm":        func() string { return hcmType },
+		"router":     func() string { return routerFilter },
+		"tcpproxy":   func() string { return tcpProxyType },
+		"why":        func() string { return whyLog(w.dir) },
 	}).Parse(text)
 	if err != nil {
 		return "", err

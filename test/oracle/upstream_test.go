@@ -237,8 +237,9 @@ func (s *servers) serve(l net.Listener, handle func(conn *net.TCPConn, number in
 
 // httpUpstream answers as the request's x-answer field tells it; testdata/README.md lists the words.
 type httpUpstream struct {
-	name string
-	j    *journal
+	name    string
+	j       *journal
+	proxied bool // connections begin with a PROXY header
 }
 
 func (u *httpUpstream) handle(c *net.TCPConn, number int) {
@@ -246,6 +247,13 @@ func (u *httpUpstream) handle(c *net.TCPConn, number int) {
 	name := u.name
 	if a := c.LocalAddr().(*net.TCPAddr).IP; !a.Equal(net.IPv4(127, 0, 0, 1)) {
 		name += "@" + a.String()
+	}
+	if u.proxied {
+		line, err := proxyLine(r)
+		if err != nil {
+			return
+		}
+		name += " " + line
 	}
 	for checks := 0; ; {
 		m, err := readHead(r)
@@ -351,6 +359,10 @@ func parseAnswer(text string) (answer, error) {
 			var n int
 			n, err = parseSize(value)
 			a.body = string(pattern(n))
+		case "long":
+			var n int
+			n, err = parseSize(value)
+			a.fields = append(a.fields, field{"x-long", strings.Repeat("v", n)})
 		case "header", "trailer":
 			name, v, _ := strings.Cut(value, ":")
 			f := field{name, strings.TrimSpace(v)}
@@ -467,9 +479,9 @@ func (a *answer) write(c *net.TCPConn, method string) bool {
 
 // tcpUpstream answers each line with its name and the line; "close", "reset" and end of input do what they say.
 type tcpUpstream struct {
-	name  string
-	greet bool
-	j     *journal // of its health checks; nil: it does not tell them from other lines
+	name           string
+	greet, proxied bool
+	j              *journal // of its health checks; nil: it does not tell them from other lines
 }
 
 func (u *tcpUpstream) handle(c *net.TCPConn, _ int) {
@@ -477,10 +489,17 @@ func (u *tcpUpstream) handle(c *net.TCPConn, _ int) {
 	if a := c.LocalAddr().(*net.TCPAddr).IP; !a.Equal(net.IPv4(127, 0, 0, 1)) {
 		name += "@" + a.String()
 	}
+	r := bufio.NewReader(c)
+	if u.proxied {
+		line, err := proxyLine(r)
+		if err != nil {
+			return
+		}
+		name += " " + line
+	}
 	if u.greet {
 		fmt.Fprintf(c, "%s: welcome\n", name)
 	}
-	r := bufio.NewReader(c)
 	for checks := 0; u.j != nil; {
 		line, err := r.ReadString('\n')
 		if err != nil || !strings.HasPrefix(line, healthCheck) {
@@ -512,6 +531,10 @@ func echo(c *net.TCPConn, w io.Writer, r *bufio.Reader, name string) {
 		}
 		switch line {
 		case "close\n":
+			return
+		case "shut\n":
+			c.CloseWrite()
+			io.Copy(io.Discard, r)
 			return
 		case "reset\n":
 			c.SetLinger(0)

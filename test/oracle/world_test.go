@@ -93,6 +93,18 @@ func (w *world) upstreamPort(name string) (int, error) {
 	})
 }
 
+func (w *world) proxiedPort(name string) (int, error) {
+	return w.once("proxied "+name, func() (int, error) {
+		return w.listen((&httpUpstream{name: name, j: &w.j, proxied: true}).handle)
+	})
+}
+
+func (w *world) proxiedTCPPort(name string) (int, error) {
+	return w.once("proxied-tcp "+name, func() (int, error) {
+		return w.listen((&tcpUpstream{name: name, greet: true, proxied: true}).handle)
+	})
+}
+
 func (w *world) tcpPort(name string) (int, error) {
 	return w.once("tcp "+name, func() (int, error) { return w.listen((&tcpUpstream{name: name, j: &w.j}).handle) })
 }

@@ -65,7 +65,7 @@ func FuzzResponse(f *testing.F) {
 		src := strings.NewReader(text)
 		r := NewReader(src)
 		var m Response
-		if r.ReadResponse(&m, "GET") != nil {
+		if r.ReadResponse(&m, "GET", MaxResponseHead, MaxResponseFields) != nil {
 			return
 		}
 		br := bufio.NewReader(strings.NewReader(text))

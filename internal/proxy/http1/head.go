@@ -395,21 +395,22 @@ func (h *Header) dropTokens(name string, drop map[string]bool) {
 	h.Set(name, strings.Join(keep, ","))
 }
 
-// maxResponseHead and maxResponseFields are Envoy's bounds for upstreams.
+// MaxResponseHead in bytes and MaxResponseFields are what Envoy takes from upstreams where a cluster names no bounds.
 const (
-	maxResponseHead   = 60 << 10
-	maxResponseFields = 100
+	MaxResponseHead   = 80 << 10
+	MaxResponseFields = 100
 )
 
-// ReadResponse reads the next head into m, which keeps its memory. request is the method that it answers. Errors are
-// *Error for what the server did wrong, io.EOF for an end before the first byte, or the source's.
-func (r *Reader) ReadResponse(m *Response, request string) error {
-	block, err := r.head(maxResponseHead, checkStatusLine, true, false)
+// ReadResponse reads the next head into m, which keeps its memory. request is the method that it answers; limit
+// bounds the head in bytes, fields the number of its fields. Errors are *Error for what the server did wrong, io.EOF for an
+// end before the first byte, or the source's.
+func (r *Reader) ReadResponse(m *Response, request string, limit, fields int) error {
+	block, err := r.head(limit, checkStatusLine, true, false)
 	if err != nil {
 		return err
 	}
 	m.Header.Response = true
-	start, err := r.parse(block, &m.Header, maxResponseFields)
+	start, err := r.parse(block, &m.Header, fields)
 	if err != nil {
 		return err
 	}
