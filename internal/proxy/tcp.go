@@ -138,6 +138,7 @@ func (c *tcpConn) connect(cl *cluster, config *mesh.TCPProxy, want selection) (*
 	flight := &cl.flights[mesh.PriorityDefault]
 	words := flight.connections()
 	bound := config.BackOffBase
+	f := &c.facts
 	for i := range config.MaxConnectAttempts {
 		if i > 0 && bound > 0 {
 			if !c.pause(rand.N(bound)) {
@@ -148,12 +149,12 @@ func (c *tcpConn) connect(cl *cluster, config *mesh.TCPProxy, want selection) (*
 		target := cl.view.Load().balancer.pick(want)
 		if target == nil {
 			cl.stats.cxNoneHealthy.Add(1)
-			c.facts.flags.add(flagNoHealthyUpstream)
+			f.flags.add(flagNoHealthyUpstream)
 			return nil, nil, nil
 		}
 		if words.Load() >= int64(flight.limits().MaxConnections) {
 			cl.stats.cxOverflow.Add(1)
-			c.facts.flags.add(flagOverflow)
+			f.flags.add(flagOverflow)
 			return nil, nil, nil
 		}
 		if !take(&flight.pending, flight.limits().MaxPendingRequests) {
@@ -163,15 +164,15 @@ func (c *tcpConn) connect(cl *cluster, config *mesh.TCPProxy, want selection) (*
 		cl.stats.rqPendingTotal.Add(1)
 		cl.stats.rqPendingActive.Add(1)
 		h := cl.host(target.Address)
-		c.facts.attempts++
-		c.facts.upstream = upstreamFacts{host: h, name: target.Hostname, dialed: time.Now()}
+		f.attempts++
+		f.upstream = upstreamFacts{host: h, name: target.Hostname, dialed: time.Now()}
 		conn, fail, transport := c.open(cl, h, words)
 		cl.stats.rqPendingActive.Add(-1)
 		flight.pending.Add(-1)
 		switch {
 		case conn != nil:
-			up := &c.facts.upstream
-			up.open, up.id, up.local, up.remote = time.Now(), legIDs.Add(1), addressOf(conn.LocalAddr()), h.address
+			f.upstream.open, f.upstream.id = time.Now(), legIDs.Add(1)
+			f.upstream.local, f.upstream.remote = addressOf(conn.LocalAddr()), h.address
 			h.monitor.Load().ConnectedOnly()
 			return h, conn, words
 		case fail == noFailure: // the client has left
@@ -182,16 +183,16 @@ func (c *tcpConn) connect(cl *cluster, config *mesh.TCPProxy, want selection) (*
 		default:
 			h.monitor.Load().Failed()
 		}
-		c.facts.upstream.failure = transport
-		c.facts.flags.add(flagConnectFailure)
+		f.upstream.failure = transport
+		f.flags.add(flagConnectFailure)
 	}
-	c.facts.flags.add(flagRetryLimit)
+	f.flags.add(flagRetryLimit)
 	cl.stats.cxAttemptsExceeded.Add(1)
 	return nil, nil, nil
 }
 
-// open waits for room at the host and opens a connection; neither a connection nor a failure: the client has left meanwhile. The
-// last value is what the system says of a failure.
+// open waits for room at the host and opens a connection; neither a connection nor a failure: the client has left meanwhile.
+// The last value is what the system says of a failure.
 func (c *tcpConn) open(cl *cluster, h *host, words *gauge) (*net.TCPConn, failure, string) {
 	if turn := h.enter(cl, words); turn != nil {
 		why, mine := c.wait(h, turn)

@@ -610,7 +610,7 @@ func (p *player) idle(d time.Duration) string {
 	return "< " + outcome(err) + "\n"
 }
 
-// statistics reads the named values, one a line: until they stand still, or with until as soon as they hold that text.
+// statistics reads the named values, one a line: until they stand still, or with until once they hold that text.
 func (p *player) statistics(st step) (string, error) {
 	source := p.dp.stats
 	if st.clusters {
@@ -656,7 +656,10 @@ func (p *player) statistics(st step) (string, error) {
 			}
 			time.Sleep(10 * time.Millisecond) // between two looks of a poll with a deadline
 		}
-		return last, err
+		if err != nil {
+			return "", err
+		}
+		return read() // some of the values may be older than the one that was waited for
 	}
 	for range 50 {
 		if err != nil {
