@@ -53,6 +53,7 @@ type arrival struct {
 	serverName            string         // in lower case
 	transport             string
 	protocols             []string
+	ending                string // why it was ended by one of its chain's filters; empty: it was not
 }
 
 // chainTree finds the chain of a connection. Each level looks at one field of the matches and goes on with the most specific

@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"cmp"
 	"syscall"
 	"time"
 
@@ -34,9 +35,10 @@ func (c *chain) passes(a *arrival) (time.Duration, bool) {
 			tally(allowed, j.shadowAllowed, j.shadowDenied)
 		}
 		if r := j.config.Rules; r != nil {
-			allowed, _ := policy.Decide(r, &s)
+			allowed, met := policy.Decide(r, &s)
 			tally(allowed, j.allowed, j.denied)
 			if !allowed {
+				a.ending = "rbac_access_denied_matched_policy[" + spacesToUnderscores(cmp.Or(met, "none")) + "]"
 				return j.config.Delay, false
 			}
 		}
@@ -101,6 +103,7 @@ func (c *tcpConn) discard(raw syscall.RawConn) {
 		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_DONTWAIT)
 		if err == nil {
 			c.v.tcp.rx.Add(uint64(n))
+			c.received.Add(uint64(n))
 		}
 		return true
 	})

@@ -125,6 +125,7 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 // log tells of a connection, which is over.
 func (c *tcpConn) log(at *connectionFacts) {
 	c.facts.received, c.facts.sent = c.received.Load(), c.sent.Load()
+	c.facts.ending = at.arrival.ending
 	if c.tooOld.Load() {
 		c.facts.flags.add(flagDurationTimeout)
 	}

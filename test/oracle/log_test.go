@@ -47,16 +47,17 @@ func (p *player) accessLog(st step) (string, error) {
 		}
 		return lines, p.logs[path] + len(text), nil
 	}
-	lines, read, err := fresh()
+	lines, _, err := fresh()
 	for end := time.Now().Add(10 * time.Second); err == nil && len(lines) < st.lines && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond) // between two looks of a poll with a deadline
-		lines, read, err = fresh()
+		lines, _, err = fresh()
 	}
 	if err != nil {
 		return "", err
 	}
 	time.Sleep(70 * time.Millisecond) // longer than flushInterval: a line too many would be there by now, on a machine that is not loaded
-	if lines, read, err = fresh(); err != nil {
+	lines, read, err := fresh()
+	if err != nil {
 		return "", err
 	}
 	p.logs[path] = read
