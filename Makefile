@@ -31,7 +31,7 @@ test-full: ## everything: real programs, faults, Envoy again, race detector, sto
 soak: ## generated configurations through Envoy and leno, then random faults under load; writes test/soak.json (root; about half an hour)
 	test/install.sh $(TEST_PACKAGES) envoy
 	mkdir -p bin
-	$(GO) test -timeout 60m -tags full ./test/oracle -run 'TestGenerated$$' -generate.seed $(SEED) -generate.configs 1000 -generate.report $(CURDIR)/bin/generated.json
+	$(GO) test -timeout 60m -tags full ./test/oracle -run TestGenerated -generate.seed $(SEED) -generate.raw 2000 -generate.configs 1000 -generate.report $(CURDIR)/bin/generated.json
 	$(GO) test -timeout 30m ./test/faults -run TestSoak -soak.seed $(SEED) -soak.seconds 610 -soak.report $(CURDIR)/bin/faults.json
 	$(GO) run ./test/soak bin/generated.json bin/faults.json > bin/soak.json
 	mv bin/soak.json test/soak.json

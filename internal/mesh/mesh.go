@@ -297,6 +297,8 @@ type RouteAction struct {
 	IdleTimeout *time.Duration
 	// MaxStreamDuration overrides the connection manager's; nil: not set.
 	MaxStreamDuration *time.Duration
+	// StreamTimeouts: gRPC requests say upstream how long they may last, by whoever bounds that (Envoy: usingNewTimeouts).
+	StreamTimeouts bool
 	// MaxGRPCTimeout: gRPC requests have their own grpc-timeout, less GRPCTimeoutOffset and at most this, in the place of Timeout;
 	// 0: any. nil: not set.
 	MaxGRPCTimeout    *time.Duration

@@ -164,6 +164,7 @@ func TestEndpointsThatLeaveAreDrained(t *testing.T) {
 	r.update(&mesh.Scope{Listeners: []*mesh.Listener{listener}, Clusters: []*mesh.Cluster{clusterOf("blue", old.address)}})
 	slow, quick := dial(t, at), dial(t, at)
 	slow.send("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+	eventually(t, "a leg of the slow one", func() bool { return old.open.Load() == 1 })
 	quick.send(get)
 	quick.want(200, "old")
 	eventually(t, "two legs", func() bool { return old.open.Load() == 2 })

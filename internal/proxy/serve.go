@@ -141,10 +141,20 @@ func (x *exchange) findRoute() {
 		}
 		if d := r.Forward.MaxStreamDuration; d != nil {
 			x.duration = *d
-			if x.grpc && *d > 0 { // Envoy: conn_manager_impl.cc, refreshDurationTimeout
-				x.c.req.Header.Set("grpc-timeout", formatGRPCTimeout(*d))
-			}
 		}
+		if x.grpc && r.Forward.StreamTimeouts {
+			x.announceDuration()
+		}
+	}
+}
+
+// announceDuration tells the upstream of a gRPC request how long it may last (Envoy: conn_manager_impl.cc, refreshDurationTimeout).
+func (x *exchange) announceDuration() {
+	switch h := &x.c.req.Header; {
+	case x.duration > 0:
+		h.Set("grpc-timeout", formatGRPCTimeout(x.duration))
+	case x.c.config.MaxStreamDuration > 0: // the route has switched it off
+		h.Del("grpc-timeout")
 	}
 }
 

@@ -229,7 +229,7 @@ func (rr *routeReader) action(p *routev3.RouteAction, path string) *mesh.RouteAc
 	a.MaxGRPCTimeout = durationIf(p.GetMaxGrpcTimeout(), join(path, "max_grpc_timeout"), rr.f)
 	a.GRPCTimeoutOffset = duration(p.GetGrpcTimeoutOffset(), 0, join(path, "grpc_timeout_offset"), rr.f) //nolint:staticcheck // likewise
 	if p.GetMaxStreamDuration() != nil {                                                                 // Envoy's "new timeouts" replace the old ones, whatever they say
-		a.Timeout, a.MaxGRPCTimeout = 0, nil
+		a.Timeout, a.MaxGRPCTimeout, a.StreamTimeouts = 0, nil, true
 	}
 	if c := p.GetCluster(); c != "" {
 		a.Clusters = []mesh.WeightedCluster{{Name: c, Weight: 1}}

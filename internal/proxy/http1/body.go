@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 )
 
 // Body reads the content of one message, piece by piece.
@@ -175,21 +176,21 @@ func (b *Body) size(line []byte) error {
 		return bad("chunk line %q does not end in CRLF", line)
 	}
 	line = line[:n-1]
-	b.left = 0
-	i := 0
+	size64, i := uint64(0), 0
 	for ; i < len(line); i++ {
 		d, ok := hexDigit(line[i])
 		if !ok {
 			break
 		}
-		if b.left > 1<<58 {
+		if size64 > math.MaxUint64>>4 {
 			return bad("chunk size %q", line)
 		}
-		b.left = b.left<<4 | int64(d)
+		size64 = size64<<4 | uint64(d)
 	}
 	if i == 0 || i < len(line) && !contains("; \t", line[i]) || bytes.IndexByte(line[i:], '\r') >= 0 {
 		return bad("chunk size %q", line)
 	}
+	b.left = int64(min(size64, math.MaxInt64)) // nobody sends so much
 	b.state = chunkData
 	if b.left == 0 {
 		b.state = chunkTrailers

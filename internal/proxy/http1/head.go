@@ -70,10 +70,7 @@ func (r *Reader) ReadRequest(m *Request, limit, fields int, read bool) error {
 	r.consumed(len(block))
 	method, target, version := words(start)
 	m.Method, m.Scheme, m.Upgrade, m.Close = method, "", "", false
-	if version != "HTTP/1.1" {
-		return &Error{Status: 426, What: "HTTP version " + strconv.Quote(version), Details: "low_version"}
-	}
-	return m.complete(target)
+	return m.complete(target, version)
 }
 
 // checkRequestLine refuses what cannot become a request, from its first byte on.
@@ -92,8 +89,18 @@ func checkRequestLine(line []byte, whole bool) error {
 		return bad("target %q", target)
 	case !versionValid(string(version)):
 		return bad("version %q", version)
+	case len(version) == 0: // HTTP/0.9: nothing more belongs to it
+		m := Request{Method: string(method)}
+		if err := m.takeTarget(string(target), m.Method == "CONNECT"); err != nil {
+			return err
+		}
+		return oldVersion("")
 	}
 	return nil
+}
+
+func oldVersion(version string) error {
+	return &Error{Status: 426, What: "HTTP version " + strconv.Quote(version), Details: "low_version"}
 }
 
 // words splits a start line at white space; the third word is the rest of the line.
@@ -186,23 +193,26 @@ func (r *Reader) parse(block []byte, h *Header, limit int) (start string, err er
 		r.spans = append(r.spans, span{at, at + colon, at + colon + 1, at + len(line)})
 		at = end + 1
 	}
-	if len(r.spans) > limit {
-		return "", &Error{Status: 431, What: "more fields than max_headers_count", Details: "http1.too_many_headers"}
-	}
 	text := string(block)
 	h.Fields = h.Fields[:0]
 	for _, s := range r.spans {
 		value := strings.Trim(text[s.value:s.valueEnd], " \t\r\n")
 		if odd || strings.IndexByte(value, '\r') >= 0 {
 			whole := len(value)
-			if value = dropLineEnds.Replace(value); len(value) != whole && text[s.name:s.nameEnd] == "transfer-encoding" {
+			if value = dropLineEnds.Replace(value); len(value) != whole && text[s.name:s.nameEnd] == "transfer-encoding" && strings.EqualFold(value, "chunked") {
 				return "", bad("line end within transfer-encoding") // who reads what is left as "chunked" may not be followed by who does not
 			}
 		}
 		if !all(value, isValue) {
 			return "", as("http1.invalid_characters", bad("value of field %q", text[s.name:s.nameEnd]))
 		}
+		if value == "" && text[s.name:s.nameEnd] == "content-length" {
+			return "", bad("empty content-length") // which would vanish beside another one
+		}
 		h.Add(text[s.name:s.nameEnd], value)
+		if len(h.Fields) > limit { // fields that were joined count as one, as in Envoy
+			return "", &Error{Status: 431, What: "more fields than max_headers_count", Details: "http1.too_many_headers"}
+		}
 	}
 	return text[:len(trimCR(block[:lineEnd]))], nil
 }
@@ -220,7 +230,7 @@ func badName(name []byte) error {
 var dropLineEnds = strings.NewReplacer("\r", "", "\n", "")
 
 // complete applies the rules of the whole head (Envoy: http1/codec_impl.cc, onHeadersCompleteImpl and handlePath).
-func (m *Request) complete(target string) error {
+func (m *Request) complete(target, version string) error {
 	connect := m.Method == "CONNECT"
 	h := &m.Header
 	m.takeUpgrade()
@@ -235,10 +245,16 @@ func (m *Request) complete(target string) error {
 	if err := m.takeTarget(target, connect); err != nil {
 		return err
 	}
+	if err := h.dropNominated(); err != nil {
+		return err
+	}
+	if version != "HTTP/1.1" { // all of the above is wrong in any version
+		return oldVersion(version)
+	}
 	if !all(h.Value("host"), isAuthority) {
 		return as("http.invalid_authority", bad("host %q", h.Value("host")))
 	}
-	return h.dropNominated()
+	return nil
 }
 
 func (m *Request) takeTarget(target string, connect bool) error {
@@ -284,7 +300,11 @@ func (m *Request) takeTarget(target string, connect bool) error {
 func (m *Request) takeUpgrade() {
 	h := &m.Header
 	up, ok := h.Get("upgrade")
-	if !ok || up == "" || !h.HasToken("connection", "upgrade") {
+	if !ok || !h.HasToken("connection", "upgrade") {
+		return
+	}
+	if up == "" {
+		m.Upgrade = " " // one that nobody allows
 		return
 	}
 	if strings.EqualFold(up, "h2c") {
@@ -354,7 +374,7 @@ func (h *Header) dropNominated() error {
 
 // keepTrailersOnly leaves of TE what an intermediary may pass on.
 func (h *Header) keepTrailersOnly() {
-	if !h.Has("te") {
+	if h.Value("te") == "" {
 		return
 	}
 	if h.HasToken("te", "trailers") {

@@ -70,7 +70,7 @@ func (g *Generator) overrides(at object, chosen []filter) {
 
 func (g *Generator) fault() object {
 	f := object{"abort": object{"http_status": one(g, 418, 503), "percentage": object{"numerator": one(g, 0, 100, 100)}}}
-	if g.bool() {
+	if !g.chance(4) {
 		f["headers"] = list{g.headerMatch()}
 	}
 	if g.chance(4) {

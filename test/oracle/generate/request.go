@@ -60,7 +60,7 @@ var requestParts = []func(*Generator, *request){
 	func(g *Generator, q *request) {
 		q.add("x-envoy-%s", one(g, "max-retries: 1", "retry-on: 5xx", "retry-on: retriable-status-codes", "retriable-status-codes: 404",
 			"retriable-header-names: x-r", "upstream-rq-timeout-ms: 9000", "expected-rq-timeout-ms: 9000", "original-path: /o", "force-trace: 1",
-			"decorator-operation: d", "fault-abort-request: 418", "upstream-alt-stat-name: s", "attempt-count: 7", "hedge-on-per-try-timeout: true",
+			"decorator-operation: d", "fault-abort-request: 418", "upstream-alt-stat-name: s", "attempt-count: 7",
 			"internal: true", "external-address: 1.1.1.1", "downstream-service-cluster: c", "is-timeout-retry: true"))
 	},
 	func(g *Generator, q *request) { q.target = "http://" + one(g, "a.test", "abs.test:80") + q.target },

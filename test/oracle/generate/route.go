@@ -185,13 +185,13 @@ func (g *Generator) rewrite() object {
 }
 
 func (g *Generator) cluster() string {
-	return one(g, "blue", "blue", "green", "green", "red", Dead, None)
+	return one(g, "blue", "blue", "blue", "green", "green", "green", "red", "red", "red", Dead, None)
 }
 
 func forward(g *Generator, r object) {
 	a := object{"timeout": one(g, "0s", "10s", "20s")}
-	switch g.between(0, 5) {
-	case 0:
+	switch g.between(0, 11) {
+	case 0, 1:
 		var shares list
 		total := 0
 		for _, c := range g.r.Perm(3) {
@@ -206,7 +206,7 @@ func forward(g *Generator, r object) {
 			shares[0].(object)["weight"] = 1
 		}
 		a["weighted_clusters"] = object{"clusters": shares, "header_name": "x-random"}
-	case 1:
+	case 2:
 		a["cluster_header"] = "x-cluster"
 	default:
 		a["cluster"] = g.cluster()
