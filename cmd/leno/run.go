@@ -34,6 +34,7 @@ type runFlags struct {
 	pinDir, stateDir                    string
 	maxListeners, maxClusters, maxHosts uint32
 	maxFlows, maxParked                 uint32
+	flushMs, flushKiB                   int
 }
 
 func newRunCommand() *cobra.Command {
@@ -59,6 +60,8 @@ without a gap. Ctrl-C and "leno down" remove everything.`,
 	fs.StringVar(&f.serviceCluster, "service-cluster", "", "replaces node.cluster")
 	fs.IntVar(&f.concurrency, "concurrency", 0, "processors that the agent may use; 0: all")
 	fs.IntVar(&f.drainSeconds, "drain-time-s", 600, "how long a stopping agent waits for what it carries")
+	fs.IntVar(&f.flushMs, "file-flush-interval-msec", 10_000, "how long a line of an access log may stay in memory, in milliseconds")
+	fs.IntVar(&f.flushKiB, "file-flush-min-size-kb", 64, "how much of an access log is written without waiting for that, in KiB")
 	fs.StringVar(&f.pinDir, "pin-dir", dataplane.DefaultPinDir, "where the kernel half is pinned")
 	fs.StringVar(&f.stateDir, "state-dir", agent.DefaultStateDir, "folder of the admin socket")
 	fs.Uint32Var(&f.maxListeners, "max-listeners", 0, "size of the kernel's listener maps; 0: the default")
@@ -87,6 +90,9 @@ func run(ctx context.Context, out io.Writer, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	if f.flushMs < 1 || f.flushKiB < 1 {
+		return errors.New("--file-flush-interval-msec and --file-flush-min-size-kb must be at least 1")
+	}
 	if f.concurrency > 0 {
 		runtime.GOMAXPROCS(f.concurrency)
 	}
@@ -97,6 +103,7 @@ func run(ctx context.Context, out io.Writer, f runFlags) error {
 		Scopes: scopes, Tier: tier, Version: versionString(),
 		ServiceNode: f.serviceNode, ServiceCluster: f.serviceCluster,
 		StateDir: f.stateDir, DrainTime: time.Duration(f.drainSeconds) * time.Second, Log: log,
+		LogFlushInterval: time.Duration(f.flushMs) * time.Millisecond, LogFlushSize: f.flushKiB << 10,
 		Dataplane: dataplane.Options{PinDir: f.pinDir, MaxListeners: f.maxListeners,
 			MaxClusters: f.maxClusters, MaxEndpoints: f.maxHosts, MaxFlows: f.maxFlows, MaxParked: f.maxParked},
 	})
@@ -107,6 +114,13 @@ func run(ctx context.Context, out io.Writer, f runFlags) error {
 	} else if err != nil {
 		return err
 	}
+	reopen := make(chan os.Signal, 1)
+	signal.Notify(reopen, syscall.SIGUSR1)
+	go func() {
+		for range reopen {
+			a.ReopenLogs()
+		}
+	}()
 	return a.Run(withSignals(ctx, signals, a))
 }
 

@@ -41,6 +41,8 @@ type Agent interface {
 	SuccessRates(mesh.ClusterID) *mesh.SuccessRates
 	// Stop ends the agent as Ctrl-C does if detach is set, else as SIGTERM does. It returns at once.
 	Stop(detach bool)
+	// ReopenLogs opens every access log again by its path. It returns at once.
+	ReopenLogs()
 }
 
 // Server answers for one agent.
@@ -164,6 +166,7 @@ func (s *Server) handler(mutations bool) http.Handler {
 	if mutations {
 		pages = append(pages,
 			page{"/leno/down", "detach everything and exit (POST)", s.down, true},
+			page{"/reopen_logs", "reopen access logs (POST)", s.reopenLogs, true},
 			page{"/quitquitquit", "drain and exit, leaving the kernel half in force (POST)", s.quit, true})
 	}
 	mux := http.NewServeMux()

@@ -49,6 +49,8 @@ func (f *fakeAgent) Endpoints() []telemetry.Endpoint {
 	// Two tiers report the same host: the parts are added.
 	return []telemetry.Endpoint{{Cluster: blue, Address: blueOne, CxTotal: 5}, {Cluster: blue, Address: blueOne, CxTotal: 2}}
 }
+func (f *fakeAgent) ReopenLogs() {}
+
 func (f *fakeAgent) SuccessRates(mesh.ClusterID) *mesh.SuccessRates {
 	return &mesh.SuccessRates{Average: 200.0 / 3, Threshold: -1, LocalAverage: 100, LocalThreshold: 99.5,
 		Hosts: map[netip.AddrPort]mesh.HostRates{netip.MustParseAddrPort("10.0.0.1:80"): {Rate: 200.0 / 3, Local: -1}}}

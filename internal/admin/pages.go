@@ -43,6 +43,12 @@ func (s *Server) down(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "OK")
 }
 
+// reopenLogs is for who has moved the files away.
+func (s *Server) reopenLogs(w http.ResponseWriter, _ *http.Request) {
+	s.agent.ReopenLogs()
+	fmt.Fprintln(w, "OK")
+}
+
 func (s *Server) quit(w http.ResponseWriter, _ *http.Request) {
 	s.agent.Stop(false)
 	fmt.Fprintln(w, "OK")

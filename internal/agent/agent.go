@@ -49,6 +49,9 @@ type Options struct {
 	StateDir string
 	// DrainTime is how long a stopping agent waits for what it carries; default 600 s, as Envoy's --drain-time-s.
 	DrainTime time.Duration
+	// LogFlushInterval and LogFlushSize are of access logs; 0: as Envoy's --file-flush-interval-msec and --file-flush-min-size-kb.
+	LogFlushInterval time.Duration
+	LogFlushSize     int // bytes
 	// Dataplane is passed on; its Log is replaced by Log.
 	Dataplane dataplane.Options
 	Log       *slog.Logger
@@ -113,7 +116,8 @@ func New(o Options) (*Agent, error) {
 	if a.kernel != nil {
 		counts = a.kernel.Counts()
 	}
-	a.proxy = proxy.New(proxy.Options{Counts: counts, Upstream: a.up, Log: o.Log, DrainTime: o.DrainTime})
+	a.proxy = proxy.New(proxy.Options{Counts: counts, Upstream: a.up, Log: o.Log, DrainTime: o.DrainTime,
+		LogFlushInterval: o.LogFlushInterval, LogFlushSize: o.LogFlushSize})
 	return a, nil
 }
 
@@ -216,6 +220,9 @@ func (a *Agent) Stop(detach bool) {
 	}
 	a.stop()
 }
+
+// ReopenLogs opens every access log again by its path. It returns at once.
+func (a *Agent) ReopenLogs() { a.proxy.ReopenLogs() }
 
 // DetachAtEnd makes Run remove everything from the kernel before it returns.
 func (a *Agent) DetachAtEnd() { a.detach.Store(true) }

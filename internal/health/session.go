@@ -46,7 +46,7 @@ func New(o Options) *Session {
 type prober interface {
 	// try reports what came of one try. It ends when ctx does, which then is what came of it.
 	try(ctx context.Context) result
-	// idle waits until ctx ends, and looks after the connection meanwhile. False: there is a result before its time.
+	// idle waits until ctx ends, and looks after the connection meanwhile. True: there is a result before its time.
 	idle(ctx context.Context) (result, bool)
 	close()
 }

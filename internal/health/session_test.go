@@ -166,3 +166,19 @@ func TestFail(t *testing.T) {
 		t.Error("published after the end")
 	}
 }
+
+// A server that never says what is waited for is not listened to for ever.
+func TestTalkative(t *testing.T) {
+	r := start(t, &mesh.HealthCheck{Timeout: long, TCP: &mesh.TCPCheck{Receive: [][]byte{[]byte("well")}}})
+	c := r.accept(t)
+	c.SetWriteDeadline(time.Now().Add(time.Second))
+	const most = 64 << 20
+	took := 0
+	for took < most {
+		n, err := c.Write(make([]byte, 1<<16))
+		if took += n; err != nil {
+			return
+		}
+	}
+	t.Errorf("it took %d bytes", took)
+}

@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// maxCame bounds what is kept of a server that goes on talking: as much as Envoy does by default (per_connection_buffer_limit_bytes).
+const maxCame = 1 << 20
+
 // tcpProber connects, sends, and waits for texts (Envoy: TcpActiveHealthCheckSession).
 type tcpProber struct {
 	session *Session
@@ -68,7 +71,7 @@ func (p *tcpProber) wait(ctx context.Context) result {
 	release := within(ctx, p.conn)
 	defer release()
 	buf := make([]byte, 4096)
-	for {
+	for len(p.came) < maxCame {
 		n, err := p.conn.Read(buf)
 		p.came = append(p.came, buf[:n]...)
 		switch {
@@ -79,6 +82,8 @@ func (p *tcpProber) wait(ctx context.Context) result {
 			return why(ctx, err)
 		}
 	}
+	<-ctx.Done()
+	return timeout
 }
 
 func (p *tcpProber) close() {

@@ -165,4 +165,6 @@ type TCPProxy struct {
 	// MaxDuration ends a connection of that age; 0: no age does. MaxDurationJitter in percent of it is added by chance.
 	MaxDuration       time.Duration
 	MaxDurationJitter float64
+	// AccessLogs tell of each connection when it is over.
+	AccessLogs []AccessLog
 }

@@ -139,6 +139,10 @@ type HTTPConnectionManager struct {
 	RequestIDInResponse bool
 	// Proxy100Continue leaves it to the upstream to answer Expect: 100-continue.
 	Proxy100Continue bool
+	// LocalReply changes answers of our own; nil: they stay.
+	LocalReply *LocalReply
+	// AccessLogs tell of each request when it is over.
+	AccessLogs []AccessLog
 	// DelayedCloseTimeout, DrainTimeout: Envoy's defaults 1 s and 5 s.
 	DelayedCloseTimeout time.Duration
 	DrainTimeout        time.Duration

@@ -24,6 +24,7 @@ var errCut = errors.New("cut")
 func (x *exchange) answer(l *leg) (again bool) {
 	err := x.readHead(l)
 	for first := true; err == nil && l.response.Status < 200 && l.response.Status != 101; first = false {
+		x.facts.upstream.interim = true
 		x.live() // an interim response ends what a retry policy could do
 		x.retry.policy = nil
 		if first { // Envoy looks at no other
@@ -37,6 +38,7 @@ func (x *exchange) answer(l *leg) (again bool) {
 	switch {
 	case err == nil:
 		x.heard.Store(max(int64(x.elapsed()), 1))
+		x.facts.heard = time.Duration(x.heard.Load())
 		l.pool.host.monitor.Load().Answered(x.cluster.outcome(&l.response, x.grpc))
 		l.pool.cluster.asksToLeave(l.pool.host, &l.response.Header)
 		if x.afterResponse(&l.response) {
@@ -137,6 +139,7 @@ func (x *exchange) afterRead(l *leg, err error) error {
 func (x *exchange) respond(l *leg) {
 	c, r := x.c, &l.response
 	x.live()
+	x.facts.details, x.facts.status = "via_upstream", r.Status
 	x.answered(r.Status)
 	if r.Status >= 500 {
 		l.pool.host.rqError.Add(1)
@@ -168,6 +171,9 @@ func (x *exchange) respond(l *leg) {
 	c.out.framing = framing
 	l.body.Start(l.in, r.Framing, r.Length)
 	whole := x.passBody(l)
+	if whole && x.timed() {
+		x.facts.heardLast = x.facts.elapsed()
+	}
 	if whole && upgraded && x.complete.Load() == 0 {
 		l.pool.host.monitor.Load().Failed() // Envoy takes it for a reset when the upstream ends first
 	}
@@ -179,10 +185,13 @@ func (x *exchange) respond(l *leg) {
 			l.pool.host.monitor.Load().TimedOut()
 		}
 		x.charge()
+		x.brokenOff()
 		x.broken = true
 		return
 	}
-	_ = x.flush() // notes its failure itself
+	if x.flush() == nil && x.timed() { // else it was noted
+		x.facts.toldLast = x.facts.elapsed()
+	}
 }
 
 // clean takes out of a response what concerns the upstream's connection, and says how its body is framed for the client.
@@ -222,6 +231,9 @@ func (x *exchange) passBody(l *leg) bool {
 		if err != nil {
 			if errors.As(err, new(*http1.Error)) || errors.Is(err, io.ErrUnexpectedEOF) {
 				x.cluster.stats.cxProtocolError.Add(1)
+				x.facts.brokenBy = protocolError
+			} else {
+				x.facts.brokenBy = terminated
 			}
 			if !errors.Is(err, errCut) {
 				l.pool.host.monitor.Load().Failed()
@@ -234,6 +246,7 @@ func (x *exchange) passBody(l *leg) bool {
 			x.heard.Store(int64(x.elapsed()))
 		}
 		x.patience(&x.c.write, 0)
+		x.facts.sent += uint64(len(piece))
 		if x.c.out.piece(piece, last) != nil {
 			x.unwritten()
 			return false
@@ -296,6 +309,11 @@ func (x *exchange) head(status int, h *http1.Header, f http1.Framing) {
 	}
 	c.out.buf = http1.AppendResponse(c.out.buf[:0], status, h, f, c.closing && status != 101)
 	x.headed = true
+	x.facts.status = status
+	if x.timed() {
+		x.facts.told = x.facts.elapsed()
+		x.answerHeader.Fields = append(x.answerHeader.Fields[:0], h.Fields...)
+	}
 }
 
 // flush writes to the client what was collected.
@@ -347,6 +365,7 @@ func (x *exchange) reply(status int, body string, change func(*http1.Header)) {
 	if status == 400 {
 		c.closing = true // there has been an error of the protocol (Envoy: conn_manager_impl.cc, sendLocalReply)
 	}
+	status, body = x.mapped(status, body, &h)
 	if x.grpc {
 		if c.req.Method == "HEAD" {
 			body = ""
@@ -387,9 +406,14 @@ func (x *exchange) finish(status int, h *http1.Header, body string) {
 	if c.req.Method != "HEAD" && status != 204 && status != 304 {
 		c.out.buf = append(c.out.buf, body...)
 	}
+	if c.req.Method != "HEAD" {
+		x.facts.sent = uint64(len(body)) // also where the status allows none
+	}
 	c.write.move(time.Now().Add(replyPatience))
 	if c.out.flush() != nil {
 		x.broken = true
+	} else if x.timed() {
+		x.facts.toldLast = x.facts.elapsed()
 	}
 	c.write.move(time.Time{})
 }
@@ -425,6 +449,7 @@ func (x *exchange) failed(h *host, why failure) (again bool) {
 		text = "retried and the latest reset reason: "
 	}
 	x.answered(status)
+	x.blame(resetDetails(why, &x.facts.upstream), failureFlags[why])
 	if why != overflow { // the failure came after what the client had sent by then was read
 		x.takeBuffered()
 	}
@@ -471,26 +496,34 @@ func (x *exchange) timedOut() {
 	switch c := x.cause.Load(); c {
 	case clientWrong:
 		x.c.closing = true
+		x.blame("http1.codec_error")
 		x.reply(400, http1.Reason(400), nil)
+		x.facts.flags.add(flagProtocolError) // only now: formats of the reply do not see it
 	case headOverdue:
+		x.blame("request_header_timeout")
 		x.reply(408, "request header timeout", nil)
 	case requestOverdue:
+		x.blame("request_overall_timeout")
 		x.reply(408, "request timeout", nil)
 	case idleOverdue:
 		status := 408
 		if x.complete.Load() > 0 {
 			status = 504
 		}
+		x.blame("stream_idle_timeout", flagIdleTimeout)
 		x.reply(status, "stream timeout", nil)
 	case streamOverdue:
 		status := 408
 		if x.complete.Load() > 0 {
 			status = 504
 		}
+		x.blame("max_duration_timeout")
 		x.reply(status, "downstream duration timeout", nil)
 	case answerOverdue, tryOverdue, tryIdleOverdue:
+		x.blame(timeoutDetails[c], flagRequestTimeout)
 		x.reply(504, "upstream request timeout", nil)
 	default:
+		x.blame("downstream_remote_disconnect", flagClientEnded)
 		x.stopSide()
 		x.endLeg(false)
 		x.broken = true

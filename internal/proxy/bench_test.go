@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -17,7 +18,22 @@ import (
 
 // BenchmarkRequest shows what one keep-alive request through the proxy allocates; client and server beside it allocate
 // nothing. How fast that is beside others is measured by make bench.
-func BenchmarkRequest(b *testing.B) {
+func BenchmarkRequest(b *testing.B) { benchmarkRequest(b, nil) }
+
+// BenchmarkRequestLogged is the same with an access log like Envoy's default.
+func BenchmarkRequestLogged(b *testing.B) {
+	part := func(c mesh.Command, header string) mesh.FormatPart {
+		return mesh.FormatPart{Command: c, Header: header}
+	}
+	text := mesh.FormatPart{Text: " "}
+	line := mesh.LogLine{Text: mesh.Format{part(mesh.CommandStartTime, ""), text, part(mesh.CommandRequestHeader, ":method"), text,
+		part(mesh.CommandRequestHeader, ":path"), text, part(mesh.CommandResponseCode, ""), text, part(mesh.CommandResponseFlags, ""), text,
+		part(mesh.CommandBytesSent, ""), text, {Command: mesh.CommandDuration, To: mesh.Completed, Unit: time.Millisecond}, text,
+		part(mesh.CommandResponseHeader, "x-envoy-upstream-service-time"), text, part(mesh.CommandUpstreamHost, ""), {Text: "\n"}}}
+	benchmarkRequest(b, []mesh.AccessLog{{Path: os.DevNull, Line: line}})
+}
+
+func benchmarkRequest(b *testing.B, logs []mesh.AccessLog) {
 	server := answerEach(b, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-type: text/plain\r\n\r\nhello")
 	p := New(Options{Counts: upstream.NewCounts(), Log: slog.New(slog.DiscardHandler), DrainTime: time.Second})
 	ctx, stop := context.WithCancel(context.Background())
@@ -31,6 +47,7 @@ func BenchmarkRequest(b *testing.B) {
 	at := l.Addr().(*net.TCPAddr).AddrPort()
 	l.Close()
 	listener := routeTo(at, "blue")
+	listener.Chains[0].HTTP.AccessLogs = logs
 	listener.Chains[0].HTTP.StreamIdleTimeout = 5 * time.Minute
 	listener.Chains[0].HTTP.RouteConfig.VirtualHosts[0].Routes[0].Forward.Timeout = 15 * time.Second
 	cfg := &mesh.Config{Scopes: []*mesh.Scope{{Cgroup: "/", Listeners: []*mesh.Listener{listener},

@@ -18,6 +18,7 @@ type chain struct {
 	inline *routeTable // the connection manager's own
 	before []chained   // its filters before the router
 	limits []*connectionLimit
+	logs   []accessLog // of each request, or of a TCP connection
 	judges []*networkRBAC
 }
 
@@ -34,9 +35,11 @@ func (p *Proxy) chain(old, next *state, v *version, config *mesh.FilterChain) *c
 	switch {
 	case config.TCP != nil:
 		c.tcp = p.stats.tcp(config.TCP.StatPrefix)
+		c.logs = p.accessLogs(config.TCP.AccessLogs)
 	case config.HTTP != nil:
 		c.http = p.stats.http(config.HTTP.StatPrefix)
 		c.before = p.newFilters(config.HTTP)
+		c.logs = p.accessLogs(config.HTTP.AccessLogs)
 		if rc := config.HTTP.RouteConfig; rc != nil {
 			c.inline = next.table(old, rc)
 		}

@@ -53,6 +53,7 @@ func (p *Proxy) Collect(emit func(telemetry.Sample)) {
 		collectProxyProtocol(emit, prefix, s)
 	}
 	p.stats.extra.collect(emit)
+	p.collectLogs(emit)
 	if p.o.Upstream != nil {
 		for name, ejections := range p.o.Upstream.Ejections() {
 			e := scope{emit, "cluster", "envoy.cluster_name", name}

@@ -51,6 +51,12 @@ type exchange struct {
 	named    string
 	steps    []step // of the listener's filters
 	filtered bool   // they have begun
+	// What is told of it afterwards.
+	facts        facts
+	described    scene
+	answerHeader http1.Header // a copy, where there are logs
+	forwarded    bool         // the client's address was named by a field
+	sentAt       atomic.Int64 // when the whole request had gone upstream, nanoseconds after begun; 0: not yet; of what is timed
 	// uncounted: it asks about health, and statistics of answers leave it out.
 	uncounted bool
 
@@ -106,6 +112,8 @@ func (x *exchange) reset() {
 	x.leg.Store(nil)
 	x.gone.Store(nil)
 	x.sent.Store(false)
+	x.facts, x.forwarded = facts{begun: x.begun}, false
+	x.sentAt.Store(0)
 	x.began.Store(0)
 	x.heard.Store(0)
 	x.side, x.early, x.headed, x.broken = nil, x.early[:0], false, false
@@ -358,5 +366,8 @@ func (x *exchange) sendBody(wait bool) bool {
 		return false
 	}
 	x.sent.Store(true)
+	if x.timed() {
+		x.sentAt.Store(int64(x.facts.elapsed()))
+	}
 	return true
 }

@@ -42,6 +42,7 @@ func (s *bufferStep) request(x *exchange) bool {
 	if !whole {
 		c.v.http.rqTooLarge.Add(1)
 		x.complete.Store(0) // the answer does not wait for the end
+		x.blame("request_payload_too_large")
 		x.reply(413, "Payload Too Large", nil)
 		return false
 	}

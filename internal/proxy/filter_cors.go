@@ -108,6 +108,7 @@ func (s *corsStep) request(x *exchange) bool {
 		!allowed && s.flag(func(c *mesh.CORS) *bool { return c.ForwardNotMatchingPreflights }, true) {
 		return true
 	}
+	x.blame("cors_response")
 	x.answerPlainly(200, func(a *http1.Header) { s.preflight(h, a, method) })
 	return false
 }

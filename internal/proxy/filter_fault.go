@@ -62,6 +62,7 @@ func (s *faultStep) request(x *exchange) bool {
 	}
 	if d := s.delay(h); d > 0 && s.take() {
 		s.count("delays_injected", s.delays)
+		x.facts.flags.add(flagDelayInjected)
 		if !x.hold(d) {
 			return false
 		}
@@ -71,6 +72,7 @@ func (s *faultStep) request(x *exchange) bool {
 		return true
 	}
 	s.count("aborts_injected", s.aborts)
+	x.blame("fault_filter_abort", flagFaultInjected)
 	x.reply(http, s.config.Abort.Body, func(h *http1.Header) {
 		if grpc != nil && x.grpc {
 			h.Set("grpc-status", strconv.FormatUint(uint64(*grpc), 10))

@@ -34,24 +34,31 @@ func (s *healthStep) request(x *exchange) bool {
 		}
 	}
 	status := 200
+	x.blame("health_check_ok")
 	for _, m := range s.config.MinHealthy {
-		if !x.healthy(m) {
+		ok, details := x.healthy(m)
+		if x.blame(details); !ok {
 			status = 503
+			x.facts.flags.add(flagLocalHealth)
+			break
 		}
 	}
 	x.reply(status, "", nil)
 	return false
 }
 
-// healthy says whether enough hosts of a cluster are.
-func (x *exchange) healthy(m mesh.MinHealthy) bool {
+// healthy says whether enough hosts of a cluster are, in Envoy's words too.
+func (x *exchange) healthy(m mesh.MinHealthy) (ok bool, details string) {
 	c := x.c.p.state.Load().clusters[mesh.ClusterID{Scope: x.c.v.scope, Name: m.Cluster}]
 	if c == nil {
-		return false
+		return false, "health_check_failed_no_cluster_found"
 	}
 	all := c.view.Load().set.All
 	if len(all) == 0 {
-		return m.Percent == 0
+		if m.Percent == 0 {
+			return true, "health_check_ok_cluster_healthy"
+		}
+		return false, "health_check_failed_cluster_empty"
 	}
 	well := 0
 	for _, h := range all {
@@ -59,7 +66,10 @@ func (x *exchange) healthy(m mesh.MinHealthy) bool {
 			well++
 		}
 	}
-	return uint64(100*well) >= uint64(len(all))*m.Percent
+	if uint64(100*well) < uint64(len(all))*m.Percent {
+		return false, "health_check_failed_cluster_unhealthy"
+	}
+	return true, "health_check_ok_cluster_healthy"
 }
 
 func (s *healthStep) response(x *exchange, _ int, h *http1.Header) {

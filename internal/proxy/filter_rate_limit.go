@@ -93,6 +93,7 @@ func (s *rateLimitStep) request(x *exchange) bool {
 		return true
 	}
 	s.enforced.Add(1)
+	x.blame("local_rate_limited", flagRateLimited)
 	x.reply(c.Status, "local_rate_limited", func(h *http1.Header) {
 		x.apply(&c.ResponseHeaders, h, h)
 		if c.RetryAfter && c.Status == 429 && !h.Has("retry-after") {

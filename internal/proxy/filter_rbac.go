@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -63,6 +64,7 @@ func (s *rbacStep) request(x *exchange) bool {
 		allowed, met := policy.Decide(r, &subject)
 		s.count(allowed, met, s.config.RulesStatPrefix, "", s.allowed, s.denied)
 		if !allowed {
+			x.blame("rbac_access_denied_matched_policy[" + cmp.Or(met, "none") + "]")
 			x.reply(403, "RBAC: access denied", nil)
 			return false
 		}

@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -23,6 +24,7 @@ type httpConn struct {
 	// peer is who has connected; from and to are the connection's ends, as listener filters say.
 	peer     netip.Addr
 	from, to netip.AddrPort
+	facts    connectionFacts
 
 	in    *http1.Reader
 	read  deadline
@@ -48,7 +50,8 @@ var (
 )
 
 func (p *Proxy) serveHTTP(v *chain, conn *net.TCPConn, a *arrival) {
-	c := &httpConn{p: p, v: v, config: v.config.HTTP, conn: newWire(conn), peer: a.direct.Addr(), from: a.remote, to: a.local}
+	c := &httpConn{p: p, v: v, config: v.config.HTTP, conn: newWire(conn), peer: a.direct.Addr(), from: a.remote, to: a.local,
+		facts: connectionFacts{connectionIDs.Add(1), v.config.Name, a, addressOf(conn.LocalAddr())}}
 	c.in = http1.NewReader(c)
 	c.read.set, c.write.set = conn.SetReadDeadline, conn.SetWriteDeadline
 	c.out.init(c.conn, func(n int64) { v.http.cxTx.Add(uint64(n)) })
@@ -103,7 +106,9 @@ func (c *httpConn) one() bool {
 	}
 	c.x.reset()
 	stats := c.v.http
-	switch err := c.head(); {
+	err := c.head()
+	c.x.facts.unread = err != nil
+	switch {
 	case err == nil:
 	case errors.As(err, new(*http1.Error)):
 		var e *http1.Error
@@ -111,9 +116,12 @@ func (c *httpConn) one() bool {
 		stats.rqTotal.Add(1)
 		stats.cxProtocolError.Add(1)
 		c.closing = true
+		c.x.blame(cmp.Or(e.Details, "http1.codec_error"))
 		c.req = http1.Request{} // nothing of it counts, nor of the one before
 		c.x.reply(e.Status, http1.Reason(e.Status), nil)
 		c.x.breakOff()
+		c.x.facts.flags.add(flagProtocolError) // only now: formats of the reply do not see it
+		c.x.log()
 		c.linger()
 		return false
 	case errors.Is(err, errHead):
@@ -122,11 +130,14 @@ func (c *httpConn) one() bool {
 		c.req = http1.Request{}
 		c.x.timedOut()
 		c.x.breakOff()
+		c.x.log()
 		c.linger()
 		return false
 	default: // the client has gone in the middle of the head
 		stats.rqTotal.Add(1)
 		stats.rqGone.Add(1)
+		c.x.blame("downstream_remote_disconnect", flagClientEnded)
+		c.x.log()
 		return false
 	}
 	stats.rqTotal.Add(1)
@@ -134,6 +145,7 @@ func (c *httpConn) one() bool {
 	c.x.serve()
 	c.x.endFilters()
 	c.x.breakOff()
+	c.x.log()
 	stats.rqActive.Add(-1)
 	stats.rqTime.add(c.x.elapsed())
 	if c.x.broken {

@@ -33,6 +33,9 @@ func (x *exchange) follows(r *http1.Response) bool {
 		return false
 	}
 	x.cluster.stats.redirectFollowed.Add(1)
+	x.facts.status = r.Status
+	x.blame("internal_redirect")
+	x.logUnanswered()
 	x.following.pending = true
 	return true
 }
@@ -66,6 +69,7 @@ func (x *exchange) redirectTo(p *mesh.InternalRedirect, text string, r *http1.Re
 	next.Scheme, next.Path = to.scheme, to.path
 	next.Header.Set("host", to.host)
 	target := x.lookUp(&next).route
+	x.facts.leads = leadsTo(target)
 	if target == nil {
 		stats.redirectNoRoute.Add(1)
 		return false
@@ -84,6 +88,15 @@ func (x *exchange) redirectTo(p *mesh.InternalRedirect, text string, r *http1.Re
 	x.following.count++
 	*req = next
 	return true
+}
+
+// leadsTo is the cluster that Envoy names as that of a request as soon as it has looked at the route that a redirect leads to.
+func leadsTo(r *mesh.Route) *string {
+	var name string
+	if r != nil && r.Forward != nil && len(r.Forward.Clusters) > 0 {
+		name = r.Forward.Clusters[0].Name
+	}
+	return &name
 }
 
 // accepted asks the predicates about a route.
@@ -118,6 +131,8 @@ func (x *exchange) anew() {
 	x.following.pending = false
 	x.filtered, x.uncounted, x.metadata = false, false, nil
 	x.begun = time.Now()
+	x.facts = facts{begun: x.begun}
+	x.sentAt.Store(0)
 	x.idle, x.timeout, x.duration = config.StreamIdleTimeout, 0, config.MaxStreamDuration
 	x.sent.Store(false)
 	x.began.Store(0)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 	"unsafe"
@@ -23,6 +24,9 @@ type leg struct {
 	conn   *wire
 	words  *gauge
 	opened time.Time
+	dialed time.Time
+	local  netip.AddrPort
+	id     uint64
 
 	in       *http1.Reader
 	out      outlet
@@ -42,8 +46,8 @@ type leg struct {
 	peeked byte
 }
 
-func newLeg(p *pool, conn *net.TCPConn, words *gauge) *leg {
-	l := &leg{pool: p, conn: newWire(conn), words: words, opened: time.Now()}
+func newLeg(p *pool, conn *net.TCPConn, words *gauge, dialed time.Time) *leg {
+	l := &leg{pool: p, conn: newWire(conn), words: words, opened: time.Now(), dialed: dialed, local: addressOf(conn.LocalAddr()), id: legIDs.Add(1)}
 	config := p.cluster.view.Load().config
 	l.maxHead = cmp.Or(int(config.MaxResponseHeadersKiB)<<10, http1.MaxResponseHead)
 	l.maxFields = cmp.Or(int(config.MaxResponseHeadersCount), http1.MaxResponseFields)

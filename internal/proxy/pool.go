@@ -21,6 +21,7 @@ const (
 	connectTimeout failure = "connection timeout"
 	terminated     failure = "connection termination"
 	overflow       failure = "overflow"
+	lineFull       failure = "overflow " // of the line: Envoy does not name the host then
 	protocolError  failure = "protocol error"
 	localReset     failure = "local reset"
 	noFailure      failure = ""
@@ -50,8 +51,9 @@ type waiter struct {
 }
 
 type legResult struct {
-	leg     *leg
-	failure failure
+	leg       *leg
+	failure   failure
+	transport string // why the connection could not be opened; empty: nobody said
 }
 
 // acquire returns a leg for one request, or a place in the line, or the reason why neither is to be had. Who has a place
@@ -80,7 +82,7 @@ func (p *pool) acquire() (*leg, *waiter, failure) {
 	c := p.cluster
 	if !take(&p.flight.pending, p.flight.limits().MaxPendingRequests) {
 		c.stats.rqPendingOverflow.Add(1)
-		return nil, nil, overflow
+		return nil, nil, lineFull
 	}
 	c.stats.rqPendingTotal.Add(1)
 	c.stats.rqPendingActive.Add(1)
@@ -181,7 +183,7 @@ func (p *pool) ratio() float64 {
 
 // connect opens one connection and gives it to the line. A failure fails the whole line.
 func (p *pool) connect(words *gauge) {
-	l, fail := p.dial(words)
+	l, fail, transport := p.dial(words)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.connecting--
@@ -191,7 +193,7 @@ func (p *pool) connect(words *gauge) {
 	if fail != noFailure {
 		p.open--
 		for _, w := range p.line {
-			w.leg <- legResult{failure: fail}
+			w.leg <- legResult{failure: fail, transport: transport}
 		}
 		p.line = nil
 		return
@@ -315,17 +317,18 @@ func (p *pool) renew() {
 }
 
 // dial opens a connection to the host and counts it.
-func (p *pool) dial(words *gauge) (*leg, failure) {
-	conn, fail := p.cluster.dial(p.host, words, p.key.ends)
+func (p *pool) dial(words *gauge) (*leg, failure, string) {
+	begun := time.Now()
+	conn, fail, transport := p.cluster.dial(p.host, words, p.key.ends)
 	if fail != noFailure {
-		return nil, fail
+		return nil, fail, transport
 	}
-	return newLeg(p, conn, words), noFailure
+	return newLeg(p, conn, words, begun), noFailure, ""
 }
 
 // dial opens a connection to a host of the cluster that admit or force has counted; it is given back if it fails. of is
-// whose connection it will carry.
-func (c *cluster) dial(h *host, words *gauge, of ends) (*net.TCPConn, failure) {
+// whose connection it will carry. The last value is what the system says of a failure.
+func (c *cluster) dial(h *host, words *gauge, of ends) (*net.TCPConn, failure, string) {
 	c.stats.cxTotal.Add(1)
 	c.stats.cxActive.Add(1)
 	h.cxTotal.Add(1)
@@ -340,7 +343,7 @@ func (c *cluster) dial(h *host, words *gauge, of ends) (*net.TCPConn, failure) {
 			c.stats.cxTx.Add(uint64(n))
 			h.tx.Add(uint64(n))
 		}
-		return conn.(*net.TCPConn), noFailure
+		return conn.(*net.TCPConn), noFailure, ""
 	}
 	c.stats.cxConnectFail.Add(1)
 	h.cxConnectFail.Add(1)
@@ -348,9 +351,9 @@ func (c *cluster) dial(h *host, words *gauge, of ends) (*net.TCPConn, failure) {
 	var t net.Error
 	if errors.As(err, &t) && t.Timeout() && !errors.Is(err, syscall.ETIMEDOUT) {
 		c.stats.cxConnectTimeout.Add(1)
-		return nil, connectTimeout
+		return nil, connectTimeout, ""
 	}
-	return nil, connectFailure
+	return nil, connectFailure, connectError(err, h.address)
 }
 
 // closed counts the end of a connection that dial opened.

@@ -18,10 +18,11 @@ import (
 	"time"
 
 	"github.com/leno-mesh/leno/internal/mesh"
+	"github.com/leno-mesh/leno/internal/proxy/logfile"
 	"github.com/leno-mesh/leno/internal/upstream"
 )
 
-// Options of the tier. All are required but Upstream and DrainTime.
+// Options of the tier. Counts and Log are required.
 type Options struct {
 	Counts upstream.Counts
 	// Upstream is told what came of requests and connections; nil: nobody is.
@@ -29,6 +30,9 @@ type Options struct {
 	Log      *slog.Logger
 	// DrainTime bounds how long connections of listeners that went or changed, or of a stopping agent, may go on; 0: not at all.
 	DrainTime time.Duration
+	// LogFlushInterval and LogFlushSize are how long and how much of an access log may stay in memory; 0: 10 s and 64 KiB.
+	LogFlushInterval time.Duration
+	LogFlushSize     int // bytes
 }
 
 // Proxy carries traffic. Its methods may be called from any goroutine; Update by one at a time.
@@ -36,6 +40,7 @@ type Proxy struct {
 	o       Options
 	state   atomic.Pointer[state]
 	stats   stats
+	logs    *logfile.Set
 	running sync.WaitGroup // accept loops and connections
 	ended   atomic.Bool    // Run has begun to drain: nothing new is accepted
 	mirrors mirrors
@@ -63,6 +68,7 @@ type routesKey struct{ scope, name string }
 func New(o Options) *Proxy {
 	p := &Proxy{o: o, sockets: map[socketKey]*socket{}, parked: map[net.Listener]bool{}, retired: map[*version]bool{}}
 	p.stats.init()
+	p.logs = logfile.New(logfile.Options{Interval: o.LogFlushInterval, MinSize: o.LogFlushSize, Log: o.Log})
 	p.state.Store(&state{})
 	return p
 }
@@ -152,6 +158,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	for _, c := range p.state.Load().clusters {
 		c.close()
 	}
+	p.logs.Close(time.Second)
 	return nil
 }
 

@@ -132,12 +132,14 @@ func (x *exchange) granted(wanted bool) bool {
 		return false
 	case r.left == 0:
 		s.rqRetryLimit.Add(1)
+		x.facts.flags.add(flagRetryLimit)
 		return false
 	}
 	r.left--
 	f := &x.cluster.flights[x.match.route.Forward.Priority]
 	if !f.retry() {
 		s.rqRetryOverflow.Add(1)
+		x.facts.flags.add(flagOverflow)
 		return false
 	}
 	r.active = &f.retries

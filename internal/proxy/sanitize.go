@@ -80,7 +80,7 @@ func (x *exchange) locate() {
 		alone = !h.Has("x-forwarded-for")
 		if o.TrustedHops > 0 {
 			if a, _ := lastForwarded(h, o.TrustedHops-1); a.IsValid() {
-				x.remote = a
+				x.remote, x.forwarded = a, true
 			}
 		}
 		if !o.SkipXFFAppend {
@@ -100,7 +100,7 @@ func (x *exchange) locate() {
 				h.Add("x-forwarded-for", c.forwardedFor())
 			}
 			if a.IsValid() {
-				x.remote, alone = a, only
+				x.remote, alone, x.forwarded = a, only, true
 				break
 			}
 		}

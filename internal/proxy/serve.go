@@ -30,6 +30,7 @@ func (x *exchange) serve() {
 		c.out.framing = http1.None
 		c.out.buf = append(c.out.buf[:0], http1.Continue...)
 		if x.flush() != nil {
+			x.blame("downstream_remote_disconnect", flagClientEnded)
 			return
 		}
 		r.Header.Del("expect")
@@ -39,6 +40,9 @@ func (x *exchange) serve() {
 			c.v.http.rqBadPath.Add(1)
 		}
 		c.closing = true
+		if x.blame("path_normalization_failed"); !r.Header.Has("host") {
+			x.blame("missing_host_header")
+		}
 		x.refuse(400, nil)
 		return
 	}
@@ -63,6 +67,7 @@ func (x *exchange) serve() {
 func (x *exchange) decide() {
 	x.findRoute()
 	if x.c.req.Upgrade != "" && !x.upgradable() {
+		x.blame("upgrade_failed")
 		x.reply(403, "", nil)
 		return
 	}
@@ -86,6 +91,7 @@ func (x *exchange) normalize() bool {
 	c, r := x.c, &x.c.req
 	if r.Method != "CONNECT" {
 		if r.Path == "" || r.Path[0] != '/' {
+			x.blame("absolute_path_rejected")
 			x.refuse(404, nil)
 			return false
 		}
@@ -94,9 +100,11 @@ func (x *exchange) normalize() bool {
 		case rejectPath:
 			c.v.http.rqBadPath.Add(1)
 			c.closing = true
+			x.blame("path_normalization_failed")
 			x.refuse(400, nil)
 			return false
 		case redirectPathTo:
+			x.blame("path_normalization_failed")
 			if x.grpc { // such a client follows no redirect
 				c.v.http.rqBadPath.Add(1)
 				x.refuse(400, nil)
@@ -169,12 +177,15 @@ func (x *exchange) route() {
 	switch r := x.match.route; {
 	case r == nil:
 		stats.noRoute.Add(1)
+		x.blame("route_not_found", flagNoRoute)
 		x.reply(404, "", nil)
 	case r.Direct != nil:
 		stats.direct.Add(1)
+		x.blame("direct_response")
 		x.redirect(r.Direct.Status, string(r.Direct.Body), &mesh.Redirect{})
 	case r.Redirect != nil:
 		stats.direct.Add(1) // Envoy counts both so
+		x.blame("direct_response")
 		x.redirect(r.Redirect.Status, "", r.Redirect)
 	case r.ToTLS:
 		stats.direct.Add(1)
@@ -213,6 +224,7 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 	x.cluster = c.p.state.Load().clusters[mesh.ClusterID{Scope: c.v.scope, Name: x.named}]
 	if x.cluster == nil {
 		c.v.http.noCluster.Add(1)
+		x.blame("cluster_not_found", flagNoCluster)
 		x.reply(a.ClusterNotFoundCode, "", nil)
 		return
 	}
@@ -235,6 +247,7 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		if target == nil {
 			x.cluster.stats.cxNoneHealthy.Add(1)
 			x.answered(503)
+			x.blame("no_healthy_upstream", flagNoHealthyUpstream)
 			x.reply(503, "no healthy upstream", nil)
 			break
 		}
@@ -244,7 +257,8 @@ func (x *exchange) forward(a *mesh.RouteAction) {
 		if a.AutoHostRewrite {
 			x.rewriteHost(a, target.Hostname)
 		}
-		if !x.attempt(x.cluster.host(target.Address)) {
+		x.facts.upstream = upstreamFacts{host: x.cluster.host(target.Address), name: target.Hostname}
+		if !x.attempt(x.facts.upstream.host) {
 			break
 		}
 	}
@@ -259,6 +273,11 @@ func (x *exchange) dropped() bool {
 		return false
 	}
 	x.answered(503)
+	why := flagDropOverload
+	if mark == "x-envoy-unconditional-drop-overload" {
+		why = flagUnconditionalDrop
+	}
+	x.blame(spacesToUnderscores(body), why)
 	x.reply(503, body, func(h *http1.Header) { h.Set(mark, "true") })
 	return true
 }
@@ -314,6 +333,7 @@ func (x *exchange) attempt(h *host) (again bool) {
 		}
 		return x.failed(h, fail)
 	}
+	x.facts.connected(l)
 	h.monitor.Load().Connected()
 	l.begin()
 	x.began.Store(max(int64(x.elapsed()), 1))
@@ -327,6 +347,9 @@ func (x *exchange) attempt(h *host) (again bool) {
 func (x *exchange) acquire(h *host) (*leg, failure) {
 	pool := h.pool(x.match.route.Forward.Priority, x.cluster.view.Load().config.ProxyHeader, x.c.from, x.c.to)
 	l, w, fail := pool.acquire()
+	if fail == lineFull {
+		x.facts.upstream, fail = upstreamFacts{}, overflow
+	}
 	if w == nil {
 		return l, fail
 	}
@@ -340,6 +363,7 @@ func (x *exchange) acquire(h *host) (*leg, failure) {
 		select {
 		case r := <-w.leg:
 			pool.leave()
+			x.facts.upstream.failure = r.transport
 			return r.leg, r.failure
 		case <-gone:
 			pool.abandon(w)

@@ -23,6 +23,11 @@ type tcpConn struct {
 	ends     ends
 	upstream atomic.Pointer[net.TCPConn]
 	ended    atomic.Bool
+	facts    facts
+	cluster  string      // empty: there is none
+	tooOld   atomic.Bool // max_downstream_connection_duration has ended it
+	received atomic.Uint64
+	sent     atomic.Uint64
 	judge    func() (time.Duration, bool) // asked when the client's first bytes come; nil: everybody passes
 }
 
@@ -41,6 +46,7 @@ func (c *tcpConn) cut() {
 // outlived ends a connection that has become too old.
 func (c *tcpConn) outlived() {
 	c.v.tcp.maxDuration.Add(1)
+	c.tooOld.Store(true)
 	c.end()
 }
 
@@ -55,12 +61,16 @@ func (c *tcpConn) end() {
 
 // serveTCP connects a client to an endpoint and copies both ways (Envoy: tcp_proxy.cc).
 func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
-	c := &tcpConn{v: v, client: client, ends: ends{a.remote, a.local}}
+	c := &tcpConn{v: v, client: client, ends: ends{a.remote, a.local}, facts: facts{begun: time.Now()}}
 	if len(v.judges) > 0 {
 		c.judge = func() (time.Duration, bool) { return v.passes(a) }
 	}
 	v.add(c)
 	defer v.remove(c)
+	if len(v.logs) > 0 {
+		at := connectionFacts{connectionIDs.Add(1), v.config.Name, a, addressOf(client.LocalAddr())}
+		defer c.log(&at)
+	}
 	v.tcp.total.Add(1)
 	if d := v.config.TCP.MaxDuration; d > 0 {
 		d += time.Duration(rand.Float64() * v.config.TCP.MaxDurationJitter / 100 * float64(d))
@@ -72,9 +82,11 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 	cl := p.state.Load().clusters[mesh.ClusterID{Scope: v.scope, Name: name}]
 	if cl == nil {
 		v.tcp.noRoute.Add(1)
+		c.facts.flags.add(flagNoCluster)
 		_ = client.SetLinger(-1)
 		return
 	}
+	c.cluster = name
 	if v.config.TCP.AwaitData && !awaitData(client) {
 		_ = client.SetLinger(-1)
 		return
@@ -110,11 +122,22 @@ func (p *Proxy) serveTCP(v *chain, client *net.TCPConn, a *arrival) {
 	c.relay(cl, h, up)
 }
 
+// log tells of a connection, which is over.
+func (c *tcpConn) log(at *connectionFacts) {
+	c.facts.received, c.facts.sent = c.received.Load(), c.sent.Load()
+	if c.tooOld.Load() {
+		c.facts.flags.add(flagDurationTimeout)
+	}
+	s := scene{facts: &c.facts, connection: at, remote: at.arrival.remote, cluster: c.cluster, streamID: newRequestID(), logType: "TcpConnectionEnd"}
+	s.log(c.v.logs)
+}
+
 // connect tries hosts until one takes the connection; nil: none did.
 func (c *tcpConn) connect(cl *cluster, config *mesh.TCPProxy, want selection) (*host, *net.TCPConn, *gauge) {
 	flight := &cl.flights[mesh.PriorityDefault]
 	words := flight.connections()
 	bound := config.BackOffBase
+	f := &c.facts
 	for i := range config.MaxConnectAttempts {
 		if i > 0 && bound > 0 {
 			if !c.pause(rand.N(bound)) {
@@ -125,10 +148,12 @@ func (c *tcpConn) connect(cl *cluster, config *mesh.TCPProxy, want selection) (*
 		target := cl.view.Load().balancer.pick(want)
 		if target == nil {
 			cl.stats.cxNoneHealthy.Add(1)
+			f.flags.add(flagNoHealthyUpstream)
 			return nil, nil, nil
 		}
 		if words.Load() >= int64(flight.limits().MaxConnections) {
 			cl.stats.cxOverflow.Add(1)
+			f.flags.add(flagOverflow)
 			return nil, nil, nil
 		}
 		if !take(&flight.pending, flight.limits().MaxPendingRequests) {
@@ -138,11 +163,15 @@ func (c *tcpConn) connect(cl *cluster, config *mesh.TCPProxy, want selection) (*
 		cl.stats.rqPendingTotal.Add(1)
 		cl.stats.rqPendingActive.Add(1)
 		h := cl.host(target.Address)
-		conn, fail := c.open(cl, h, words)
+		f.attempts++
+		f.upstream = upstreamFacts{host: h, name: target.Hostname, dialed: time.Now()}
+		conn, fail, transport := c.open(cl, h, words)
 		cl.stats.rqPendingActive.Add(-1)
 		flight.pending.Add(-1)
 		switch {
 		case conn != nil:
+			f.upstream.open, f.upstream.id = time.Now(), legIDs.Add(1)
+			f.upstream.local, f.upstream.remote = addressOf(conn.LocalAddr()), h.address
 			h.monitor.Load().ConnectedOnly()
 			return h, conn, words
 		case fail == noFailure: // the client has left
@@ -153,24 +182,28 @@ func (c *tcpConn) connect(cl *cluster, config *mesh.TCPProxy, want selection) (*
 		default:
 			h.monitor.Load().Failed()
 		}
+		f.upstream.failure = transport
+		f.flags.add(flagConnectFailure)
 	}
+	f.flags.add(flagRetryLimit)
 	cl.stats.cxAttemptsExceeded.Add(1)
 	return nil, nil, nil
 }
 
 // open waits for room at the host and opens a connection; neither a connection nor a failure: the client has left meanwhile.
-func (c *tcpConn) open(cl *cluster, h *host, words *gauge) (*net.TCPConn, failure) {
+// The last value is what the system says of a failure.
+func (c *tcpConn) open(cl *cluster, h *host, words *gauge) (*net.TCPConn, failure, string) {
 	if turn := h.enter(cl, words); turn != nil {
 		why, mine := c.wait(h, turn)
 		if !mine || why != noFailure {
-			return nil, why
+			return nil, why, ""
 		}
 	}
-	conn, fail := cl.dial(h, words, c.ends)
+	conn, fail, transport := cl.dial(h, words, c.ends)
 	if fail != noFailure {
 		h.leave(cl, words, fail)
 	}
-	return conn, fail
+	return conn, fail, transport
 }
 
 // relay copies until both directions have ended, one of them is broken, or nothing has moved for idle_timeout.
@@ -184,16 +217,24 @@ func (c *tcpConn) relay(cl *cluster, h *host, up *net.TCPConn) {
 		}
 		r.copy(c.client, up, func(n uint64) {
 			c.v.tcp.rx.Add(n)
+			c.received.Add(n)
 			h.tx.Add(n)
 			cl.stats.cxTx.Add(n)
 		})
 	})
 	r.copy(up, c.client, func(n uint64) {
 		c.v.tcp.tx.Add(n)
+		c.sent.Add(n)
 		h.rx.Add(n)
 		cl.stats.cxRx.Add(n)
 	})
 	done.Wait()
+	switch r.resetBy.Load() {
+	case up:
+		c.facts.flags.add(flagRemoteReset)
+	case c.client:
+		c.facts.flags.add(flagClientReset)
+	}
 	if r.wasIdle.Load() {
 		c.v.tcp.idleTimeout.Add(1)
 	}
@@ -210,6 +251,7 @@ type relay struct {
 
 	moved                atomic.Int64 // when a byte moved last, Unix nanoseconds
 	over, wasIdle, reset atomic.Bool
+	resetBy              atomic.Pointer[net.TCPConn] // the first one that was; nil: none
 }
 
 func (r *relay) touch() { r.moved.Store(time.Now().UnixNano()) }
@@ -223,10 +265,12 @@ func (r *relay) copy(from, to *net.TCPConn, count func(uint64)) {
 	read, write := deadline{set: from.SetReadDeadline}, deadline{set: to.SetWriteDeadline}
 	for {
 		var n int
+		at := from
 		err := r.patiently(&read, func() (e error) { n, e = from.Read(buf[:]); return })
 		if n > 0 {
 			r.touch()
 			left := buf[:n]
+			at = to
 			err = r.patiently(&write, func() error {
 				k, e := to.Write(left)
 				left = left[k:]
@@ -244,6 +288,7 @@ func (r *relay) copy(from, to *net.TCPConn, count func(uint64)) {
 		default:
 			if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 				r.reset.Store(true)
+				r.resetBy.CompareAndSwap(nil, at)
 			}
 			r.end()
 			return

@@ -86,6 +86,9 @@ func TestTiers(t *testing.T) {
 		{"plain", func(*mesh.Listener, *mesh.Cluster, *mesh.HostSet) {}, TierSocket, "placed at connect()"},
 		{"idle_timeout", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) { l.Chains[0].TCP.IdleTimeoutSet = true }, TierProxy, "idle_timeout"},
 		{"attempts", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) { l.Chains[0].TCP.MaxConnectAttempts = 2 }, TierProxy, "max_connect_attempts"},
+		{"access log", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) {
+			l.Chains[0].TCP.AccessLogs = []mesh.AccessLog{{}}
+		}, TierProxy, "access_log"},
 		{"wish", func(l *mesh.Listener, _ *mesh.Cluster, _ *mesh.HostSet) { l.Tier = "proxy" }, TierProxy, "metadata"},
 		{"least request, equal", func(_ *mesh.Listener, c *mesh.Cluster, _ *mesh.HostSet) { c.Policy = mesh.LeastRequest }, TierSocket, "placed"},
 		{"least request, unequal", func(_ *mesh.Listener, c *mesh.Cluster, h *mesh.HostSet) {

@@ -67,6 +67,8 @@ func (c *compiler) whyProxy(sc *mesh.Scope, l *mesh.Listener) string {
 		return "http_connection_manager: each request is decided on its own, in the agent"
 	case t.IdleTimeoutSet:
 		return "tcp_proxy.idle_timeout is set: only the agent sees when a connection is idle"
+	case len(t.AccessLogs) > 0:
+		return "tcp_proxy.access_log is set: only the agent writes a line for each connection"
 	case t.MaxDuration > 0:
 		return "tcp_proxy.max_downstream_connection_duration is set: only the agent can end a connection by its age"
 	case t.AwaitData:

@@ -21,7 +21,39 @@ func (u *Upstream) Mark(id mesh.ClusterID, host netip.AddrPort, set, clear mesh.
 	return u.mark(hostKey{id, host}, set, clear)
 }
 
-// mark is Mark for a key. Called with mu held.
+// were are the members of a cluster until now, by address. Called with mu held.
+func (u *Upstream) were(id mesh.ClusterID) map[netip.AddrPort]*mesh.Host {
+	b, ok := u.built[id]
+	if !ok {
+		return nil
+	}
+	all := make(map[netip.AddrPort]*mesh.Host, len(b.set.All))
+	for _, h := range b.set.All {
+		all[h.Address] = h
+	}
+	return all
+}
+
+// sameHost says whether what was found out about a host is true of another one at its address: not if that has another name or
+// stands elsewhere; weight, priority and health may differ (Envoy: BaseDynamicClusterImpl::updateDynamicHostList).
+func sameHost(a, b *mesh.Host) bool { return a.Hostname == b.Hostname && a.Locality == b.Locality }
+
+// replace forgets what was found out about the host that was there, if this is another one. Called with mu held.
+func (u *Upstream) replace(id mesh.ClusterID, was, h *mesh.Host) {
+	if was == nil || sameHost(was, h) {
+		return
+	}
+	key := hostKey{id, h.Address}
+	if k := u.checkers[id]; k != nil {
+		u.dismiss(k, key)
+	}
+	if d := u.detectors[id]; d != nil && u.marks[key]&mesh.FailedOutlierCheck != 0 {
+		d.count(-1)
+	}
+	delete(u.marks, key)
+}
+
+// mark is Mark for a host. Called with mu held.
 func (u *Upstream) mark(k hostKey, set, clear mesh.Flags) bool {
 	if !u.member(k) {
 		return false

@@ -17,6 +17,7 @@ type Monitor struct {
 	up       *Upstream
 	detector *detector
 	key      hostKey
+	host     *mesh.Host // as it was when it came
 
 	consecutive [consecutiveKinds]atomic.Uint32 // failures in a row
 	external    rate                            // of answers; without split_external_local_origin_errors of all
@@ -37,7 +38,7 @@ func (u *Upstream) Monitor(id mesh.ClusterID, host netip.AddrPort) *Monitor {
 	if d == nil {
 		return nil
 	}
-	return d.by[hostKey{id, host}]
+	return d.by[host]
 }
 
 // Answered tells of an answer's status, which for gRPC is what stands for its code in HTTP.

@@ -22,7 +22,7 @@ type detector struct {
 	stats  *Ejections
 	seen   *mesh.HostSet
 	hosts  []*Monitor // of the members, in their order
-	by     map[hostKey]*Monitor
+	by     map[netip.AddrPort]*Monitor
 	out    int        // how many are ejected
 	found  [2]finding // of the last sweep: of answers, of local origin
 	stop   context.CancelFunc
@@ -72,20 +72,19 @@ func (u *Upstream) watchMembers() {
 // members takes the hosts that there are now. Those that were ejected and have left are out no more.
 func (d *detector) members(set *mesh.HostSet) {
 	old := d.by
-	d.seen, d.hosts, d.by = set, make([]*Monitor, 0, len(set.All)), make(map[hostKey]*Monitor, len(set.All))
+	d.seen, d.hosts, d.by = set, make([]*Monitor, 0, len(set.All)), make(map[netip.AddrPort]*Monitor, len(set.All))
 	for _, h := range set.All {
-		k := hostKey{d.id, h.Address}
-		m := old[k]
-		if m == nil {
-			m = &Monitor{up: d.up, detector: d, key: k}
+		m := old[h.Address]
+		if m == nil || !sameHost(m.host, h) {
+			m = &Monitor{up: d.up, detector: d, key: hostKey{d.id, h.Address}, host: h}
 			m.external.found, m.local.found = -1, -1
 		}
-		d.hosts, d.by[k] = append(d.hosts, m), m
+		d.hosts, d.by[h.Address] = append(d.hosts, m), m
 	}
-	for k, m := range old {
-		if d.by[k] == nil && m.isOut() {
+	for a, m := range old {
+		if d.by[a] != m && m.isOut() {
 			d.count(-1)
-			delete(d.up.marks, k)
+			delete(d.up.marks, m.key)
 		}
 	}
 }
@@ -132,7 +131,7 @@ func (u *Upstream) consecutive(m *Monitor, k kind) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	d := m.detector
-	if u.detectors[d.id] != d || d.by[m.key] != m || m.isOut() {
+	if u.detectors[d.id] != d || d.by[m.key.host] != m || m.isOut() {
 		return
 	}
 	d.eject(m, k, time.Now())
@@ -260,7 +259,7 @@ func (u *Upstream) SuccessRates(id mesh.ClusterID) *mesh.SuccessRates {
 	s := &mesh.SuccessRates{Average: d.found[0].average, Threshold: d.found[0].threshold,
 		LocalAverage: d.found[1].average, LocalThreshold: d.found[1].threshold, Hosts: map[netip.AddrPort]mesh.HostRates{}}
 	for _, h := range d.seen.All {
-		if m := d.by[hostKey{id, h.Address}]; m != nil {
+		if m := d.by[h.Address]; m != nil {
 			s.Hosts[h.Address] = mesh.HostRates{Rate: m.external.found, Local: m.local.found}
 		}
 	}

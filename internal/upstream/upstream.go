@@ -170,7 +170,7 @@ func (u *Upstream) members(id mesh.ClusterID, c *mesh.Cluster, own *mesh.Localit
 		return set
 	}
 	check := u.checkerOf(id, c)
-	seen := map[netip.AddrPort]bool{}
+	was, seen := u.were(id), map[netip.AddrPort]bool{}
 	add := func(e *mesh.Endpoint, a netip.AddrPort) {
 		if seen[a] && c.Discovery != mesh.Static { // in a static cluster it is a host of its own, as in Envoy
 			return
@@ -180,8 +180,11 @@ func (u *Upstream) members(id mesh.ClusterID, c *mesh.Cluster, own *mesh.Localit
 		if hostname == "" {
 			hostname = e.Host
 		}
-		set.All = append(set.All, &mesh.Host{Address: a, Hostname: hostname, Weight: max(e.Weight, 1), Health: e.Health,
-			Flags: u.admit(id, c, e, a), Priority: e.Priority, Locality: e.Locality, HashKey: e.HashKey})
+		h := &mesh.Host{Address: a, Hostname: hostname, Weight: max(e.Weight, 1), Health: e.Health,
+			Priority: e.Priority, Locality: e.Locality, HashKey: e.HashKey}
+		u.replace(id, was[a], h)
+		h.Flags = u.admit(id, c, e, a)
+		set.All = append(set.All, h)
 	}
 	for i := range c.Endpoints.Endpoints {
 		e := &c.Endpoints.Endpoints[i]

@@ -2,7 +2,7 @@
 
 package xds
 
-//go:generate go test -run ^TestFieldsDoc$ -update .
+//go:generate go test -run ^TestF(ields|ormats)Doc$ -update .
 
 import (
 	"fmt"
@@ -68,6 +68,7 @@ func newTable() *table {
 	t.sections = append(t.sections, listenerFields()...)
 	t.sections = append(t.sections, httpFields()...)
 	t.sections = append(t.sections, managerFields()...)
+	t.sections = append(t.sections, logFields()...)
 	t.sections = append(t.sections, filterFields()...)
 	t.sections = append(t.sections, routeFields()...)
 	t.sections = append(t.sections, clusterFields()...)

@@ -5,8 +5,7 @@ package xds
 // httpFields are the rows of the HTTP connection manager and of its filters.
 func httpFields() []section {
 	const (
-		h2   = "it is for HTTP/2 and HTTP/3, which clients are not offered"
-		logs = "access logs are not written"
+		h2 = "it is for HTTP/2 and HTTP/3, which clients are not offered"
 	)
 	return []section{
 		{name: "hcm", title: "HTTP connection manager",
@@ -41,21 +40,29 @@ func httpFields() []section {
 				{path: "preserve_external_request_id", rule: honoured},
 				{path: "upgrade_configs.upgrade_type", rule: honoured, note: "websocket"},
 				{path: "upgrade_configs.enabled", rule: honoured},
-				{path: "access_log", rule: skipped, note: logs},
-				{path: "access_log_flush_interval", rule: skipped, note: logs},
-				{path: "flush_access_log_on_new_request", rule: skipped, note: logs},
-				{path: "access_log_options", rule: skipped, note: logs},
+				logRow("access_log"),
+				{path: "access_log_flush_interval", rule: skipped, note: flushNever},
+				{path: "flush_access_log_on_new_request", rule: skipped, note: flushNever},
+				{path: "access_log_options", rule: skipped, note: flushNever},
 				{path: "tracing", rule: skipped, note: "spans are not made; trace headers pass unchanged"},
 				{path: "add_proxy_protocol_connection_state", rule: skipped, note: "the PROXY protocol is not read"},
 				{path: "append_local_overload", rule: skipped, note: "there is no overload manager"},
 				{path: "scoped_routes", rule: refused, note: "give route_config or rds"},
-				{path: "local_reply_config", rule: refused, note: "local replies are Envoy's own"},
+				{path: "local_reply_config.mappers.filter", rule: honoured, into: []string{"reply_filter"}},
+				{path: "local_reply_config.mappers.status_code", rule: honoured},
+				{path: "local_reply_config.mappers.body.inline_string", rule: honoured},
+				{path: "local_reply_config.mappers.body.inline_bytes", rule: honoured},
+				{path: "local_reply_config.mappers.body.filename", rule: honoured, note: "read when the listener is"},
+				{path: "local_reply_config.mappers.body.environment_variable", rule: refused, note: "the agent's environment is not that of Envoy"},
+				{path: "local_reply_config.mappers.body_format_override", rule: honoured, into: []string{"reply_format"}},
+				{path: "local_reply_config.mappers.headers_to_add", rule: honoured, into: []string{"header_option"}},
+				{path: "local_reply_config.body_format", rule: honoured, into: []string{"reply_format"}},
 			}...)},
 		{name: "router", title: "HTTP router", msg: "envoy.extensions.filters.http.router.v3.Router", rows: []row{
 			{path: "dynamic_stats", rule: skipped, note: "it only shapes statistics"},
 			{path: "start_child_span", rule: skipped, note: "spans are not made"},
-			{path: "upstream_log", rule: skipped, note: logs},
-			{path: "upstream_log_options", rule: skipped, note: logs},
+			{path: "upstream_log", rule: skipped, note: upstreamLogs},
+			{path: "upstream_log_options", rule: skipped, note: upstreamLogs},
 			{path: "suppress_grpc_request_failure_code_stats", rule: skipped, note: "it only shapes statistics"},
 		}},
 	}

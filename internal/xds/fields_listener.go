@@ -7,7 +7,7 @@ func listenerFields() []section {
 	const (
 		tune    = "it tunes how the kernel takes connections"
 		sources = "only where bind_to_port is true"
-		logs    = "access logs are not written"
+		logs    = "connections are not logged here; give access_log of the filter"
 	)
 	return []section{
 		{name: "listener", title: "Listeners", msg: "envoy.config.listener.v3.Listener", rows: []row{
@@ -113,10 +113,10 @@ func listenerFields() []section {
 			{path: "weighted_clusters.clusters.weight", rule: honoured},
 			{path: "idle_timeout", rule: honoured, note: "absent: 1 h; 0: never"},
 			{path: "max_connect_attempts", rule: honoured},
-			{path: "access_log", rule: skipped, note: logs},
-			{path: "access_log_flush_interval", rule: skipped, note: logs},
-			{path: "flush_access_log_on_connected", rule: skipped, note: logs},
-			{path: "access_log_options", rule: skipped, note: logs},
+			logRow("access_log"),
+			{path: "access_log_flush_interval", rule: skipped, note: flushNever},
+			{path: "flush_access_log_on_connected", rule: skipped, note: flushNever},
+			{path: "access_log_options", rule: skipped, note: flushNever},
 			{path: "hash_policy.source_ip{}", rule: honoured},
 			{path: "hash_policy.filter_state", rule: refused, note: "there is no filter state"},
 			{path: "max_downstream_connection_duration", rule: honoured},

@@ -3,6 +3,7 @@
 package xds
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -11,12 +12,26 @@ import (
 	"github.com/leno-mesh/leno/internal/mesh"
 )
 
-// commandError is a command operator that Envoy may know and leno does not.
-type commandError struct{ command string }
+// formatUse is where a text with command operators stands.
+type formatUse int
+
+const (
+	inHeader formatUse = iota // a header operation
+	inLog                     // an access log
+	inReply                   // the body of a local reply
+)
+
+// commandError is a command operator that Envoy knows and leno does not, there.
+type commandError struct {
+	command string
+	use     formatUse
+}
 
 func (e *commandError) Error() string {
-	return fmt.Sprintf("%s is not supported: leno accepts REQ, RESP, PROTOCOL, ROUTE_NAME, DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT and "+
-		"DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT (%%%% stands for %%)", e.command)
+	if e.use == inHeader {
+		return e.command + " is not supported in header operations; docs/formats.md lists what leno accepts (%% stands for %)"
+	}
+	return e.command + " is not supported; docs/formats.md lists what leno accepts (%% stands for %)"
 }
 
 // operandError is a header that leno cannot show as Envoy would.
@@ -40,8 +55,8 @@ var (
 )
 
 // format reads a text with command operators (Envoy: substitution_formatter.cc, SubstitutionFormatParser). The error is a
-// *commandError or *operandError for what only Envoy takes.
-func format(s string) (mesh.Format, error) {
+// *commandError or *operandError for what only Envoy takes. withoutQuery says that the formatter req_without_query is named.
+func format(s string, use formatUse, withoutQuery bool) (mesh.Format, error) {
 	var out mesh.Format
 	var text strings.Builder
 	for s != "" {
@@ -62,16 +77,20 @@ func format(s string) (mesh.Format, error) {
 		if m == nil {
 			return nil, fmt.Errorf("%q is not a command operator; write %%%% for %%", s)
 		}
-		part, err := command(m)
+		part, err := command(m, use, withoutQuery)
 		if err != nil {
 			return nil, err
+		}
+		s = s[len(m[0]):]
+		if part.Command == "" {
+			text.WriteString(part.Text)
+			continue
 		}
 		if text.Len() > 0 {
 			out = append(out, mesh.FormatPart{Text: text.String()})
 			text.Reset()
 		}
 		out = append(out, part)
-		s = s[len(m[0]):]
 	}
 	if text.Len() > 0 {
 		out = append(out, mesh.FormatPart{Text: text.String()})
@@ -79,38 +98,46 @@ func format(s string) (mesh.Format, error) {
 	return out, nil
 }
 
-// command reads one operator; m is what commandOperator found: all of it, name, operand and length.
-func command(m []string) (mesh.FormatPart, error) {
-	part := mesh.FormatPart{Command: mesh.Command(m[1])}
-	switch part.Command {
-	case mesh.CommandRequestHeader, mesh.CommandResponseHeader:
-	case mesh.CommandProtocol, mesh.CommandRouteName, mesh.CommandRemoteAddress, mesh.CommandDirectRemoteAddress:
-		if m[2] != "" || m[3] != "" {
-			return part, fmt.Errorf("%s takes neither parameters nor a length", m[1])
-		}
-		return part, nil
-	default:
-		return part, &commandError{m[0]}
+// operands says what may stand in a command's brackets.
+type operands int
+
+const (
+	noOperand operands = iota
+	mayHaveOperand
+	needsOperand
+)
+
+// commandSpec is what is known of one command.
+type commandSpec struct {
+	part     mesh.FormatPart
+	operands operands
+	length   bool // ":N" may follow
+	headers  bool // leno accepts it in header operations
+	// formatter: only where the formatter req_without_query is named.
+	formatter bool
+	// unsupported: Envoy knows it and leno does not.
+	unsupported bool
+	// read takes the operand into the part; nil: it has none, or one that does not matter.
+	read func(part *mesh.FormatPart, operand string) error
+}
+
+// command reads one operator; m is what commandOperator found: all of it, name, operand and length. A part without a command is
+// a text that is known already.
+func command(m []string, use formatUse, withoutQuery bool) (mesh.FormatPart, error) {
+	spec, ok := commands[m[1]]
+	part := spec.part
+	switch {
+	case !ok || spec.formatter && !withoutQuery:
+		return part, fmt.Errorf("%s is not a command operator of Envoy", m[0])
+	case spec.operands == noOperand && m[2] != "":
+		return part, fmt.Errorf("%s takes no parameters", m[1])
+	case spec.operands == needsOperand && m[2] == "":
+		return part, fmt.Errorf("%s requires parameters", m[1])
+	case !spec.length && m[3] != "":
+		return part, fmt.Errorf("%s takes no length", m[1])
 	}
-	names := strings.Split(m[2], "?")
-	if len(names) > 2 {
-		return part, fmt.Errorf("%s has more than one alternative", m[0])
-	}
-	for _, n := range names {
-		// Beside a "?" Envoy takes an empty name, which no field has.
-		if !(n == "" && len(names) == 2) && !headerOperand.MatchString(n) {
-			return part, fmt.Errorf("%s: %q is not the name of a header", m[0], n)
-		}
-	}
-	for _, n := range names {
-		n = strings.ToLower(n)
-		if notFormatted[n] || strings.HasPrefix(n, ":") && (part.Command != mesh.CommandRequestHeader || !pseudoOperands[n]) {
-			return part, &operandError{m[0], n}
-		}
-	}
-	part.Header = strings.ToLower(names[0])
-	if len(names) == 2 {
-		part.Alternative = strings.ToLower(names[1])
+	if spec.unsupported || use == inHeader && !spec.headers {
+		return part, &commandError{m[0], use}
 	}
 	if m[3] != "" {
 		n, err := strconv.ParseUint(m[3], 10, 64)
@@ -118,6 +145,19 @@ func command(m []string) (mesh.FormatPart, error) {
 			return part, fmt.Errorf("%s: the length is too large", m[0])
 		}
 		part.Limit, part.MaxLength = true, n
+	}
+	if spec.read != nil {
+		err := spec.read(&part, m[2])
+		var known *commandError
+		var operand *operandError
+		switch {
+		case errors.As(err, &known):
+		case errors.As(err, &operand):
+			operand.command = m[0]
+		case err != nil:
+			err = fmt.Errorf("%s: %w", m[0], err)
+		}
+		return part, err
 	}
 	return part, nil
 }

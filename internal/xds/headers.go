@@ -75,7 +75,7 @@ func headerAdd(o *corev3.HeaderValueOption, path string, f *findings) (mesh.Head
 			h.Action = mesh.OverwriteIfExistsOrAdd
 		}
 	}
-	v, err := format(o.GetHeader().GetValue())
+	v, err := format(o.GetHeader().GetValue(), inHeader, false)
 	switch sub := join(path, "header.value"); {
 	case errors.As(err, new(*commandError)) || errors.As(err, new(*operandError)):
 		f.refused(sub, "%v", err)

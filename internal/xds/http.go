@@ -38,6 +38,8 @@ func (r *reader) http(p *hcmv3.HttpConnectionManager, path string, out *listener
 		Via:                       p.GetVia(),
 		RequestIDInResponse:       p.GetAlwaysSetRequestIdInResponse(),
 		Proxy100Continue:          p.GetProxy_100Continue(),
+		LocalReply:                localReply(p.GetLocalReplyConfig(), in("local_reply_config"), f),
+		AccessLogs:                accessLogs(p.GetAccessLog(), in("access_log"), f),
 		Upgrades:                  upgrades(p.GetUpgradeConfigs(), in("upgrade_configs"), f),
 	}
 	if h.ServerName == "" {

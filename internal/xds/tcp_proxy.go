@@ -17,6 +17,7 @@ func tcpProxy(p *tcpv3.TcpProxy, path string, f *findings) *mesh.TCPProxy {
 		IdleTimeoutSet:     p.GetIdleTimeout() != nil,
 		MaxConnectAttempts: uint32Or(p.GetMaxConnectAttempts(), 1),
 		MaxDuration:        duration(p.GetMaxDownstreamConnectionDuration(), 0, join(path, "max_downstream_connection_duration"), f),
+		AccessLogs:         accessLogs(p.GetAccessLog(), join(path, "access_log"), f),
 		MaxDurationJitter:  p.GetMaxDownstreamConnectionDurationJitterPercentage().GetValue(),
 	}
 	if b := p.GetBackoffOptions(); b != nil {

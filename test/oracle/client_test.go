@@ -25,7 +25,8 @@ const patience = 20 * time.Second
 type player struct {
 	w    *world
 	dp   dataPlane
-	conn *clientConn // for keep
+	conn *clientConn    // for keep
+	logs map[string]int // bytes that were read of each log
 
 	mu    *sync.Mutex
 	dials map[string]int // connects by listener port
@@ -39,13 +40,17 @@ type clientConn struct {
 // dataPlane is a running Envoy or leno.
 type dataPlane interface {
 	stats() (map[string]string, error)
+	// post asks the admin API to do something.
+	post(path string) error
+	// logPath is the file that a log step names.
+	logPath(name string) string
 	clusters() (map[string]string, error)
 }
 
 // play returns the answers to all steps, in normal form.
 func (p *player) play(steps []step) (string, error) {
 	defer p.drop()
-	p.mu, p.dials = new(sync.Mutex), map[string]int{}
+	p.mu, p.dials, p.logs = new(sync.Mutex), map[string]int{}, map[string]int{}
 	var b strings.Builder
 	var running []func() error // steps beside the next one
 	for _, st := range steps {
@@ -94,6 +99,11 @@ func (p *player) step(st step) (string, error) {
 			return "", err
 		}
 	}
+	if st.post != "" {
+		if err := p.dp.post(st.post); err != nil {
+			return "", err
+		}
+	}
 	if st.checksOf != "" {
 		p.w.j.answerChecks(st.checksOf, strings.ReplaceAll(st.checksSay, "_", " "))
 	}
@@ -102,6 +112,9 @@ func (p *player) step(st step) (string, error) {
 	}
 	if st.stats || st.clusters {
 		return p.statistics(st)
+	}
+	if st.log != "" {
+		return p.accessLog(st)
 	}
 	if st.until != "" {
 		if err := p.poll(st); err != nil {
@@ -597,7 +610,7 @@ func (p *player) idle(d time.Duration) string {
 	return "< " + outcome(err) + "\n"
 }
 
-// statistics reads the named values, one a line: until they stand still, or with until as soon as they hold that text.
+// statistics reads the named values, one a line: until they stand still, or with until once they hold that text.
 func (p *player) statistics(st step) (string, error) {
 	source := p.dp.stats
 	if st.clusters {
@@ -643,7 +656,10 @@ func (p *player) statistics(st step) (string, error) {
 			}
 			time.Sleep(10 * time.Millisecond) // between two looks of a poll with a deadline
 		}
-		return last, err
+		if err != nil {
+			return "", err
+		}
+		return read() // some of the values may be older than the one that was waited for
 	}
 	for range 50 {
 		if err != nil {

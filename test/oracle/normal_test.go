@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -28,6 +29,10 @@ func shape(f field) string {
 	case "x-request-id":
 		if uuid.MatchString(f.value) {
 			return "(uuid)"
+		}
+	case "x-hostname":
+		if name, err := os.Hostname(); err == nil && name == f.value {
+			return "(hostname)"
 		}
 	case "date":
 		if at, err := http.ParseTime(f.value); err == nil && time.Since(at).Abs() < time.Hour {

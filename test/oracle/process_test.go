@@ -38,6 +38,7 @@ func start(dir string, attr *syscall.SysProcAttr, binary string, args ...string)
 	defer out.Close()
 	p.cmd = exec.Command(binary, args...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.cmd.Env = append(os.Environ(), "ORACLE_WORDS=two words")
 	p.cmd.SysProcAttr = attr
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -76,6 +77,19 @@ func (p *process) get(path string) (string, error) {
 		err = fmt.Errorf("%s: status %d: %s", path, r.StatusCode, b)
 	}
 	return string(b), err
+}
+
+// post implements dataPlane.
+func (p *process) post(path string) error {
+	r, err := p.client.Post(p.base+path, "", nil)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	if r.StatusCode != 200 {
+		return fmt.Errorf("POST %s: status %d", path, r.StatusCode)
+	}
+	return nil
 }
 
 // stats reads /stats, which both answer as "name: value" lines.
@@ -141,7 +155,7 @@ func startEnvoy(binary string, w *world, more ...string) (*process, error) {
 	}
 	admin := fmt.Sprintf(`{"admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": %d}}}}`, port)
 	args := append([]string{"-c", filepath.Join(w.dir, "bootstrap.yaml"), "--config-yaml", admin,
-		"--concurrency", "1", "--disable-hot-restart", "--log-level", "warning",
+		"--concurrency", "1", "--file-flush-interval-msec", flushInterval, "--disable-hot-restart", "--log-level", "warning",
 		"--service-node", "oracle", "--service-cluster", "oracle"}, more...)
 	p, err := start(w.dir, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}, binary, args...)
 	if err != nil {
@@ -170,7 +184,7 @@ func startLeno(binary string, w *world, at lenoPlace) (*process, error) {
 	}
 	p, err := start(w.dir, attr, binary, "run", "-c", filepath.Join(w.dir, "bootstrap.yaml"), "--tier="+at.tier,
 		"--service-node", "oracle", "--service-cluster", "oracle",
-		"--cgroup", at.cgroup, "--pin-dir", at.pins, "--state-dir", state)
+		"--file-flush-interval-msec", flushInterval, "--cgroup", at.cgroup, "--pin-dir", at.pins, "--state-dir", state)
 	if err != nil {
 		return nil, err
 	}

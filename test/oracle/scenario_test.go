@@ -57,6 +57,9 @@ type exchange struct {
 	moveFrom, moveTo, zone string
 	writeFrom, writeTo     string
 	within                 time.Duration
+	log                    string
+	lines                  int
+	post                   string
 	cut                    string
 }
 
@@ -177,7 +180,7 @@ func parseSteps(text string) ([]step, error) {
 }
 
 func (e *exchange) read(options map[string]string) error {
-	*e = exchange{to: "web", address: "127.0.0.1", times: 1, answers: 1}
+	*e = exchange{to: "web", address: "127.0.0.1", times: 1, answers: 1, lines: 1}
 	for k, v := range options {
 		var err error
 		switch k {
@@ -246,6 +249,12 @@ func (e *exchange) read(options map[string]string) error {
 			e.within, err = time.ParseDuration(v)
 		case "dns":
 			e.zone = v
+		case "post":
+			e.post = v
+		case "log":
+			e.log = v
+		case "lines":
+			e.lines, err = strconv.Atoi(v)
 		default:
 			err = fmt.Errorf("unknown")
 		}
@@ -292,6 +301,7 @@ func (w *world) expand(name, text string) (string, error) {
 		"hcm":        func() string { return hcmType },
 		"router":     func() string { return routerFilter },
 		"tcpproxy":   func() string { return tcpProxyType },
+		"why":        func() string { return whyLog(w.dir) },
 	}).Parse(text)
 	if err != nil {
 		return "", err
@@ -308,6 +318,13 @@ const (
 	tcpProxyType = `"@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy`
 	routerFilter = `{name: envoy.filters.http.router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}`
 )
+
+// whyLog is an access log that says why each request was answered as it was.
+func whyLog(dir string) string {
+	return fmt.Sprintf(`access_log: [{name: why, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, `+
+		`path: %q, log_format: {text_format_source: {inline_string: "%s\n"}}}}]`, filepath.Join(dir, "why.log"),
+		"%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %BYTES_SENT% to %UPSTREAM_CLUSTER% %UPSTREAM_HOST%")
+}
 
 func socketAddress(port int) string {
 	return fmt.Sprintf("{socket_address: {address: 127.0.0.1, port_value: %d}}", port)

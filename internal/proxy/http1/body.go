@@ -16,6 +16,8 @@ type Body struct {
 	left    int64 // of the content (Length), or of the chunk
 	state   chunkState
 	done    bool
+	read    uint64 // bytes of content
+	settled uint64 // read, when the buffer was filled last
 }
 
 type chunkState int
@@ -35,6 +37,9 @@ func (b *Body) Start(r *Reader, f Framing, length int64) {
 	*b = Body{r: r, framing: f, left: length, done: f == None || f == Length && length == 0}
 }
 
+// Read is how much content has been read, in bytes.
+func (b *Body) Read() uint64 { return b.read }
+
 // Done says that the body was read to its end.
 func (b *Body) Done() bool { return b.done }
 
@@ -45,6 +50,10 @@ func (b *Body) Next(read bool) (piece []byte, last bool, err error) {
 	for !b.done {
 		piece, err := b.step()
 		if len(piece) > 0 || err != nil {
+			b.read += uint64(len(piece))
+			if err != nil {
+				b.read = b.settled // as Envoy, which takes nothing of what came together with an error
+			}
 			return piece, b.done, err
 		}
 		if b.done {
@@ -53,6 +62,7 @@ func (b *Body) Next(read bool) (piece []byte, last bool, err error) {
 		if !read {
 			return nil, false, ErrWait
 		}
+		b.settled = b.read
 		if err := b.r.Fill(b.want()); err != nil {
 			return b.end(err)
 		}

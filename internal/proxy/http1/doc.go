@@ -12,12 +12,20 @@ import "fmt"
 type Error struct {
 	Status int
 	What   string
+	// Details are what Envoy calls it (response code details); empty: http1.codec_error.
+	Details string
 }
 
 func (e *Error) Error() string { return e.What }
 
 func bad(format string, args ...any) error {
 	return &Error{Status: 400, What: fmt.Sprintf(format, args...)}
+}
+
+// as gives an error Envoy's name.
+func as(details string, err error) error {
+	err.(*Error).Details = details
+	return err
 }
 
 // Classes of bytes (RFC 9110 section 5.5 and 5.6.2), one table look-up each.

@@ -100,7 +100,7 @@ func checkRequestLine(line []byte, whole bool) error {
 }
 
 func oldVersion(version string) error {
-	return &Error{Status: 426, What: "HTTP version " + strconv.Quote(version)}
+	return &Error{Status: 426, What: "HTTP version " + strconv.Quote(version), Details: "low_version"}
 }
 
 // words splits a start line at white space; the third word is the rest of the line.
@@ -184,7 +184,7 @@ func (r *Reader) parse(block []byte, h *Header, limit int) (start string, err er
 		}
 		for i, c := range line[:colon] {
 			if class[c]&isToken == 0 {
-				return "", bad("field name %q", line[:colon])
+				return "", badName(line[:colon])
 			}
 			if c >= 'A' && c <= 'Z' {
 				line[i] = c | 0x20
@@ -204,17 +204,26 @@ func (r *Reader) parse(block []byte, h *Header, limit int) (start string, err er
 			}
 		}
 		if !all(value, isValue) {
-			return "", bad("value of field %q", text[s.name:s.nameEnd])
+			return "", as("http1.invalid_characters", bad("value of field %q", text[s.name:s.nameEnd]))
 		}
 		if value == "" && text[s.name:s.nameEnd] == "content-length" {
 			return "", bad("empty content-length") // which would vanish beside another one
 		}
 		h.Add(text[s.name:s.nameEnd], value)
 		if len(h.Fields) > limit { // fields that were joined count as one, as in Envoy
-			return "", &Error{Status: 431, What: "more fields than max_headers_count"}
+			return "", &Error{Status: 431, What: "more fields than max_headers_count", Details: "http1.too_many_headers"}
 		}
 	}
 	return text[:len(trimCR(block[:lineEnd]))], nil
+}
+
+// badName is a field name that is none. White space in it is found by Envoy's parser, anything else later.
+func badName(name []byte) error {
+	err := bad("field name %q", name)
+	if bytes.ContainsAny(name, " \t") {
+		return err
+	}
+	return as("http1.invalid_characters", err)
 }
 
 // dropLineEnds is what Envoy does to folded values and lone CRs.
@@ -230,7 +239,7 @@ func (m *Request) complete(target, version string) error {
 		return err
 	}
 	if connect && (m.Framing == Chunked || m.Length > 0) {
-		return bad("CONNECT with a body")
+		return as("http1.body_disallowed", bad("CONNECT with a body"))
 	}
 	m.Close = h.HasToken("connection", "close") || h.HasToken("proxy-connection", "close")
 	if err := m.takeTarget(target, connect); err != nil {
@@ -243,7 +252,7 @@ func (m *Request) complete(target, version string) error {
 		return oldVersion(version)
 	}
 	if !all(h.Value("host"), isAuthority) {
-		return bad("host %q", h.Value("host"))
+		return as("http.invalid_authority", bad("host %q", h.Value("host")))
 	}
 	return nil
 }
@@ -253,7 +262,7 @@ func (m *Request) takeTarget(target string, connect bool) error {
 	case connect:
 		m.Path = ""
 		if target[0] == '/' || target[0] == '*' {
-			return bad("CONNECT to %q", target)
+			return as("http1.invalid_url", bad("CONNECT to %q", target))
 		}
 		m.Header.Set("host", target)
 		return nil
@@ -261,12 +270,12 @@ func (m *Request) takeTarget(target string, connect bool) error {
 		m.Path = target
 		return nil
 	case target[0] == '*':
-		return bad("target %q", target)
+		return as("http1.invalid_url", bad("target %q", target))
 	}
 	scheme, rest, _ := strings.Cut(target, "://")
 	m.Scheme = strings.ToLower(scheme)
 	if m.Scheme != "http" && m.Scheme != "https" {
-		return bad("scheme of target %q", target)
+		return as("http1.invalid_scheme", bad("scheme of target %q", target))
 	}
 	host, path := rest, "/"
 	if i := strings.IndexAny(rest, "/?"); i >= 0 {
@@ -274,10 +283,10 @@ func (m *Request) takeTarget(target string, connect bool) error {
 	}
 	u, err := url.Parse("http://" + host)
 	if err != nil || u.Host == "" {
-		return bad("host of target %q", target)
+		return as("http1.invalid_url", bad("host of target %q", target))
 	}
 	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil {
-		return bad("port of target %q", target)
+		return as("http1.invalid_url", bad("port of target %q", target))
 	}
 	if name := u.Hostname(); u.Host[0] != '[' && !all(name, isHostName) {
 		return bad("host of target %q", target)
@@ -320,9 +329,9 @@ func framing(h *Header) (Framing, int64, error) {
 	}
 	switch {
 	case hasCoding && hasLength:
-		return 0, 0, bad("both content-length and transfer-encoding")
+		return 0, 0, as("http1.content_length_and_chunked_not_allowed", bad("both content-length and transfer-encoding"))
 	case hasCoding && !strings.EqualFold(coding, "chunked"):
-		return 0, 0, &Error{Status: 501, What: "transfer-encoding " + strconv.Quote(coding)}
+		return 0, 0, &Error{Status: 501, What: "transfer-encoding " + strconv.Quote(coding), Details: "http1.invalid_transfer_encoding"}
 	case hasCoding:
 		return Chunked, 0, nil
 	case hasLength:
@@ -339,21 +348,21 @@ func (h *Header) dropNominated() error {
 		return nil
 	}
 	if strings.Count(v, ",")+1 >= maxNominated {
-		return bad("connection names %d fields or more", maxNominated)
+		return as("http1.connection_header_rejected", bad("connection names %d fields or more", maxNominated))
 	}
 	drop := map[string]bool{}
 	for word := range strings.SplitSeq(v, ",") {
 		switch name := strings.ToLower(strings.Trim(word, " \t")); name {
 		case "", "close", "http2-settings", "keep-alive", "upgrade", "connection":
 		case "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto":
-			return bad("connection names %s", name)
+			return as("http1.connection_header_rejected", bad("connection names %s", name))
 		case "te":
 			if h.keepTrailersOnly(); !h.Has("te") {
 				drop[name] = true
 			}
 		default:
 			if name[0] == ':' {
-				return bad("connection names %s", name)
+				return as("http1.connection_header_rejected", bad("connection names %s", name))
 			}
 			drop[name] = true
 			h.Del(name)

@@ -18,7 +18,7 @@ var smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
 var largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 
 // errTooLarge is a head beyond its limit.
-var errTooLarge = &Error{Status: 431, What: "the head is larger than max_request_headers_kb"}
+var errTooLarge = &Error{Status: 431, What: "the head is larger than max_request_headers_kb", Details: "http1.headers_too_large"}
 
 // Reader buffers one direction of a connection. A read that fails with a timeout may be repeated: nothing is lost.
 // For one goroutine at a time.
