@@ -4,7 +4,6 @@ package oracle
 
 import (
 	"flag"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -58,5 +57,5 @@ func TestGeneratedRaw(t *testing.T) {
 	for _, f := range compare(parsed, parseRecording(allowed.apply("proxy", answers[0])), parseRecording(allowed.apply("proxy", answers[1]))) {
 		t.Errorf("-generate.seed %d: %s\n%s", *genSeed, f, stepText(parsed, f))
 	}
-	t.Logf("%d requests, of which %d reached the upstream", *genRaw, strings.Count(answers[0], fmt.Sprint("\n> blue ")))
+	t.Logf("%d requests, of which %d reached the upstream", *genRaw, strings.Count(answers[0], "\n> blue "))
 }
