@@ -24,8 +24,9 @@ type Options struct {
 	Stats   *Stats         // of the cluster
 	// Traffic says whether the cluster has ever had any.
 	Traffic func() bool
-	// Publish is told what the host is after each result. It is called from several goroutines, one after the other.
-	Publish func(mesh.Flags)
+	// Publish is told what the host is after each result, and whether that was good. It is called from several goroutines, one
+	// after the other.
+	Publish func(now mesh.Flags, good bool)
 }
 
 // Session tries one host again and again (Envoy: ActiveHealthCheckSession).
@@ -106,7 +107,7 @@ func (s *Session) take(r result) transition {
 	t := s.state.take(r)
 	s.o.Stats.result(r)
 	s.o.Stats.count(before, s.state.flags)
-	s.o.Publish(s.state.flags)
+	s.o.Publish(s.state.flags, r == passed || r == degraded)
 	return t
 }
 

@@ -31,7 +31,7 @@ func start(t *testing.T, c *mesh.HealthCheck) *rig {
 	r := &rig{server: l, results: make(chan mesh.Flags, 100)}
 	c.HealthyThreshold, c.UnhealthyThreshold = 1, 1
 	r.session = New(Options{Config: c, Address: netip.MustParseAddrPort(l.Addr().String()), Host: "h", Flags: mesh.FailedActiveCheck,
-		Stats: &r.stats, Traffic: func() bool { return true }, Publish: func(f mesh.Flags) { r.results <- f }})
+		Stats: &r.stats, Traffic: func() bool { return true }, Publish: func(f mesh.Flags, _ bool) { r.results <- f }})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

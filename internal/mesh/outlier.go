@@ -40,6 +40,8 @@ type OutlierDetection struct {
 	// MaxEjectionPercent (default 10) of the hosts may be out; AlwaysEjectOneHost: one may be, whatever the percentage.
 	MaxEjectionPercent uint32
 	AlwaysEjectOneHost bool
+	// UnejectOnCheck: a health check that is passed brings a host back (successful_active_health_check_uneject_host); default true.
+	UnejectOnCheck bool
 }
 
 // SuccessRates are what outlier detection found of a cluster in the last interval, in percent; -1: too little was asked of it.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/leno-mesh/leno/internal/health"
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -115,7 +116,7 @@ func (u *Upstream) admit(id mesh.ClusterID, c *mesh.Cluster, e *mesh.Endpoint, a
 	}
 	h = &checked{address: to}
 	h.session = health.New(health.Options{Config: c.Check, Address: to, Host: checkHost(c, e), Flags: flags, Stats: k.stats,
-		Traffic: u.traffic(id), Publish: func(now mesh.Flags) { u.result(id, key, h, now) }})
+		Traffic: u.traffic(id), Publish: func(now mesh.Flags, good bool) { u.result(id, key, h, now, good) }})
 	k.hosts[key] = h
 	signal(u.wake)
 	return u.marks[key]
@@ -146,7 +147,7 @@ func (u *Upstream) traffic(id mesh.ClusterID) func() bool {
 }
 
 // result publishes what a host is now. Called by its session.
-func (u *Upstream) result(id mesh.ClusterID, key hostKey, h *checked, now mesh.Flags) {
+func (u *Upstream) result(id mesh.ClusterID, key hostKey, h *checked, now mesh.Flags, good bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	k := u.checkers[id]
@@ -161,6 +162,9 @@ func (u *Upstream) result(id mesh.ClusterID, key hostKey, h *checked, now mesh.F
 	}
 	h.known = true
 	u.mark(key, now, health.Flags&^now)
+	if d := u.detectors[id]; d != nil && good && now&mesh.FailedActiveCheck == 0 {
+		d.checked(key, time.Now())
+	}
 	if k.waiting > 0 {
 		if k.waiting--; k.waiting == 0 && u.rebuild(func(o mesh.ClusterID, _ *mesh.Cluster) bool { return o == id }) {
 			signal(u.changed)

@@ -34,7 +34,7 @@ func tell(t *testing.T, u *Upstream, host string, now mesh.Flags) {
 	if h == nil {
 		t.Fatalf("%s is not checked", host)
 	}
-	u.result(checkID, hostKey{checkID, netip.MustParseAddrPort(host)}, h, now)
+	u.result(checkID, hostKey{checkID, netip.MustParseAddrPort(host)}, h, now, true)
 }
 
 func wantHosts(t *testing.T, u *Upstream, what string, ready bool, usable ...string) {

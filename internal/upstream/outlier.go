@@ -179,6 +179,13 @@ func (d *detector) uneject(m *Monitor, now time.Time) {
 	d.up.mark(m.key, 0, mesh.FailedOutlierCheck)
 }
 
+// checked is told of a host that passes its health checks: that brings it back, if it may (Envoy: DetectorImpl::initialize).
+func (d *detector) checked(k hostKey, now time.Time) {
+	if m := d.by[k.host]; m != nil && d.config.UnejectOnCheck && m.isOut() {
+		d.uneject(m, now)
+	}
+}
+
 // sweep brings back who has been out for long enough, and looks at the rates of the interval that ends.
 func (d *detector) sweep(now time.Time) {
 	c := d.config

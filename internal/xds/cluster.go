@@ -53,9 +53,6 @@ func (r *reader) cluster(n *yaml.Node, viaAPI bool) (*clusterResource, *findings
 	}
 	c.Outlier = outlierDetection(p.GetOutlierDetection(), f)
 	c.Check = healthCheck(p.GetHealthChecks(), f)
-	if c.Outlier != nil && len(p.GetHealthChecks()) > 0 && boolOr(p.GetOutlierDetection().GetSuccessfulActiveHealthCheckUnejectHost(), true) {
-		f.refused("outlier_detection", "does not let health checks bring hosts back: with health_checks leno accepts successful_active_health_check_uneject_host: false")
-	}
 	c.RemoveAtOnce, c.WaitForCheck = p.GetIgnoreHealthOnHostRemoval(), p.GetCommonLbConfig().GetIgnoreNewHostsUntilFirstHc()
 	if c.Check != nil && c.SlowStart != nil {
 		f.refused("health_checks", "is not supported together with slow_start_config: leno accepts one of them")

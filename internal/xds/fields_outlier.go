@@ -28,7 +28,7 @@ func outlierFields() section {
 		{path: "max_ejection_time_jitter", rule: honoured, note: "absent: 0 s"},
 		{path: "max_ejection_percent", rule: honoured, note: "absent: 10"},
 		{path: "always_eject_one_host", rule: honoured},
-		{path: "successful_active_health_check_uneject_host", rule: honoured, note: "with health_checks: only false"},
+		{path: "successful_active_health_check_uneject_host", rule: honoured},
 		{path: "monitors", rule: refused, note: "use the rows and rates of the message itself"},
 		{path: "detect_degraded_hosts", rule: refused, note: "use health_status DEGRADED"},
 	}}

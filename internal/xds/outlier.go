@@ -44,6 +44,7 @@ func outlierDetection(p *clusterv3.OutlierDetection, f *findings) *mesh.OutlierD
 		MaxEjectionTimeJitter: duration(p.GetMaxEjectionTimeJitter(), 0, at("max_ejection_time_jitter"), f),
 		MaxEjectionPercent:    uint32Or(p.GetMaxEjectionPercent(), 10),
 		AlwaysEjectOneHost:    p.GetAlwaysEjectOneHost().GetValue(),
+		UnejectOnCheck:        boolOr(p.GetSuccessfulActiveHealthCheckUnejectHost(), true),
 	}
 	o.MaxEjectionTime = duration(p.GetMaxEjectionTime(), max(300*time.Second, o.BaseEjectionTime), at("max_ejection_time"), f)
 	if o.MaxEjectionTime < o.BaseEjectionTime {
