@@ -62,8 +62,9 @@ type compiler struct {
 }
 
 // Compile makes the tables for a configuration. Rows that are equal to those of prev keep their pointers, and everything
-// that lives on keeps its id; apart from the ids the result does not depend on prev, which may be nil. The error is only
-// for ModeSocket, and lists all that the socket tier cannot carry.
+// that lives on keeps its id, and a cluster of whose endpoints nothing is known yet keeps those that it had: an agent that
+// starts goes on with what the one before has left. Apart from that the result does not depend on prev, which may be nil. The
+// error is only for ModeSocket, and lists all that the socket tier cannot carry.
 func Compile(prev *Tables, in Input) (*Tables, error) {
 	c := newCompiler(prev, in)
 	for _, sc := range in.Config.Scopes {
@@ -216,8 +217,14 @@ func (c *compiler) newCluster(id mesh.ClusterID, m *mesh.Cluster, hosts *mesh.Ho
 		row.Tombstone = true
 		return row
 	}
-	for _, h := range sequence(m, hosts.Usable) {
-		row.Slots = append(row.Slots, Slot{Endpoint: c.endpoints.of(endpointKey{id, h.Address}), Address: h.Address})
+	if old := c.oldClusters[id]; old != nil && !hosts.Ready {
+		for _, s := range old.Slots {
+			row.Slots = append(row.Slots, Slot{Endpoint: c.endpoints.of(endpointKey{id, s.Address}), Address: s.Address})
+		}
+	} else {
+		for _, h := range sequence(m, hosts.Usable) {
+			row.Slots = append(row.Slots, Slot{Endpoint: c.endpoints.of(endpointKey{id, h.Address}), Address: h.Address})
+		}
 	}
 	switch m.Policy {
 	case mesh.RoundRobin:

@@ -3,9 +3,11 @@
 package faults
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/leno-mesh/leno/internal/status"
 	"github.com/leno-mesh/leno/test/peer"
 	"github.com/leno-mesh/leno/test/rig"
 )
@@ -84,6 +86,30 @@ func TestRestartWithAnotherFile(t *testing.T) {
 	if got := idle(r, a)["cluster.echo.upstream_cx_total"]; got != rep.OK {
 		t.Errorf("%d connections counted, %d made: the counters' ids changed", got, rep.OK)
 	}
+}
+
+// Until the agent that starts knows more, the endpoints serve on that the one before has left: here its first health check
+// waits for an answer that never comes.
+func TestRestartBeforeTheFirstCheck(t *testing.T) {
+	r := rig.New(t)
+	peer.StartEcho(r, "127.0.0.1:7001")
+	config := rig.Bootstrap(echoService(7001))
+	a := r.Agent(r.Write("one.yaml", config))
+	load := peer.StartLoad(r, target, 4)
+	load.Progress(30)
+	a.Kill()
+	a = r.AgentNoWait(r.Write("two.yaml", strings.Replace(config, "    type: STATIC\n", `    type: STATIC
+    health_checks: [{timeout: 100s, interval: 100s, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {receive: [{text: "00"}]}}]
+`, 1)))
+	r.Until(20*time.Second, "the tables of the second agent", func() bool {
+		tables, err := a.Get("/leno/tables")
+		return err == nil && strings.Contains(tables, "echo")
+	})
+	load.Progress(50)
+	if s := a.Status(); s.State != status.Initializing {
+		t.Errorf("%v before the first check has ended", s.State)
+	}
+	clean(t, load.Stop())
 }
 
 // The agent is killed at any moment of its start, first on new pins and then on those that serve.
