@@ -25,7 +25,7 @@ func to(name string, weight uint32) mesh.WeightedCluster {
 
 func cluster(name string, p mesh.Policy) *mesh.Cluster {
 	return &mesh.Cluster{Name: name, Balancing: mesh.Balancing{Policy: p, ChoiceCount: 2}, ConnectTimeout: 5 * time.Second,
-		Breakers: mesh.Breakers{MaxConnections: 1024}}
+		Breakers: mesh.Breakers{MaxConnections: 1024, MaxPendingRequests: 1024}}
 }
 
 // hosts makes a set from "address" or "address*weight".
@@ -125,6 +125,15 @@ func TestTiers(t *testing.T) {
 		{"outlier detection, all are out", func(_ *mesh.Listener, c *mesh.Cluster, h *mesh.HostSet) {
 			c.Outlier, h.Usable = &mesh.OutlierDetection{}, nil
 		}, TierProxy, "outlier_detection"},
+		{"pending bounded by connections", func(_ *mesh.Listener, c *mesh.Cluster, _ *mesh.HostSet) {
+			c.Breakers = mesh.Breakers{MaxConnections: 10, MaxPendingRequests: 10}
+		}, TierSocket, "placed"},
+		{"pending", func(_ *mesh.Listener, c *mesh.Cluster, _ *mesh.HostSet) {
+			c.Breakers = mesh.Breakers{MaxConnections: 11, MaxPendingRequests: 10}
+		}, TierProxy, "max_pending_requests 10"},
+		{"pending, more than is counted", func(_ *mesh.Listener, c *mesh.Cluster, _ *mesh.HostSet) {
+			c.Breakers = mesh.Breakers{MaxConnections: 5000, MaxPendingRequests: 1024}
+		}, TierSocket, "placed"},
 		{"other family", func(_ *mesh.Listener, _ *mesh.Cluster, h *mesh.HostSet) {
 			for i := range h.All {
 				h.All[i].Address = netip.AddrPortFrom(netip.MustParseAddr("fd00::1"), uint16(i+1))

@@ -15,6 +15,10 @@ const (
 	maxChoices = 16
 )
 
+// uncountedPending is the max_pending_requests from which on the kernel need not count the connections that are being opened: Envoy's
+// default. Below it max_connections does.
+const uncountedPending = 1024
+
 // choice is the tier of one listener.
 type choice struct {
 	tier      Tier
@@ -117,6 +121,8 @@ func clusterNeedsProxy(l *mesh.Listener, m *mesh.Cluster, set *mesh.HostSet, zon
 		return fmt.Sprintf("cluster %s: hash tables are built in the agent", m.Name)
 	case m.ProxyHeader != nil:
 		return fmt.Sprintf("cluster %s: the agent writes the PROXY header that begins its connections", m.Name)
+	case m.Breakers.MaxPendingRequests < min(m.Breakers.MaxConnections, uncountedPending):
+		return fmt.Sprintf("cluster %s: max_pending_requests %d: connections that are being opened are counted in the agent", m.Name, m.Breakers.MaxPendingRequests)
 	case m.Breakers.PerHost != nil:
 		return fmt.Sprintf("cluster %s: per_host_thresholds: connections wait for one to end in the agent", m.Name)
 	case m.SlowStart != nil:
