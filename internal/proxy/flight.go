@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"math"
+	"sync"
 	"sync/atomic"
 
 	"github.com/leno-mesh/leno/internal/mesh"
@@ -16,6 +17,7 @@ type flight struct {
 	pending, requests, retries gauge
 	high                       gauge       // connections of HIGH; other tiers have only DEFAULT
 	budgeted                   atomic.Bool // a retry budget was asked
+	tcp                        sync.Mutex  // held from the look at max_connections until a TCP connection is counted or waits
 }
 
 // limits are the breakers as configured now.

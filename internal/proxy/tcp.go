@@ -152,21 +152,26 @@ func (c *tcpConn) connect(cl *cluster, config *mesh.TCPProxy, want selection) (*
 			f.flags.add(flagNoHealthyUpstream)
 			return nil, nil, nil
 		}
+		flight.tcp.Lock()
 		if words.Load() >= int64(flight.limits().MaxConnections) {
+			flight.tcp.Unlock()
 			cl.stats.cxOverflow.Add(1)
 			f.flags.add(flagOverflow)
 			return nil, nil, nil
 		}
 		if !take(&flight.pending, flight.limits().MaxPendingRequests) {
+			flight.tcp.Unlock()
 			cl.stats.rqPendingOverflow.Add(1)
 			continue
 		}
 		cl.stats.rqPendingTotal.Add(1)
 		cl.stats.rqPendingActive.Add(1)
 		h := cl.host(target.Address)
+		turn := h.enter(cl, words)
+		flight.tcp.Unlock()
 		f.attempts++
 		f.upstream = upstreamFacts{host: h, name: target.Hostname, dialed: time.Now()}
-		conn, fail, transport := c.open(cl, h, words)
+		conn, fail, transport := c.open(cl, h, words, turn)
 		cl.stats.rqPendingActive.Add(-1)
 		flight.pending.Add(-1)
 		switch {
@@ -191,10 +196,11 @@ func (c *tcpConn) connect(cl *cluster, config *mesh.TCPProxy, want selection) (*
 	return nil, nil, nil
 }
 
-// open waits for room at the host and opens a connection; neither a connection nor a failure: the client has left meanwhile.
+// open waits for its turn at the host, if it has no room yet, and opens a connection; neither a connection nor a failure: the
+// client has left meanwhile.
 // The last value is what the system says of a failure.
-func (c *tcpConn) open(cl *cluster, h *host, words *gauge) (*net.TCPConn, failure, string) {
-	if turn := h.enter(cl, words); turn != nil {
+func (c *tcpConn) open(cl *cluster, h *host, words *gauge, turn chan failure) (*net.TCPConn, failure, string) {
+	if turn != nil {
 		why, mine := c.wait(h, turn)
 		if !mine || why != noFailure {
 			return nil, why, ""
