@@ -8,6 +8,7 @@
 #define LENO_CONNECT_H
 
 #include "flow.h"
+#include "handshake.h"
 #include "lookup.h"
 #include "pick.h"
 #include "whoami.h"
@@ -141,18 +142,6 @@ static __always_inline __u32 needs_agent(const struct settings *s, const struct 
 	return 0;
 }
 
-/* TCP_USER_TIMEOUT bounds the handshake as connect_timeout does in a proxy (net/ipv4/tcp_timer.c, tcp_write_timeout);
- * a value that the program set itself stays. */
-static __always_inline void bound_handshake(void *ctx, struct bpf_sock *sk, struct conn *c, __u32 timeout_ms)
-{
-	int ms = timeout_ms;
-
-	if (!ms || user_timeout(sk))
-		return;
-	if (!bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms)))
-		c->user_timeout = ms;
-}
-
 static __always_inline int to_endpoint(struct bpf_sock_addr *ctx, struct bpf_sock *sk, const struct settings *s, const struct dial *d,
 				       const struct owner *o, struct destination *to)
 {
@@ -227,12 +216,10 @@ static __always_inline int connect_owned(struct bpf_sock_addr *ctx, struct bpf_s
 static __always_inline void forget(void *ctx, struct bpf_sock *sk)
 {
 	struct conn *c = bpf_sk_storage_get(&conns, sk, NULL, 0);
-	int off = 0;
 
 	if (!c)
 		return;
-	if (c->user_timeout && c->user_timeout == user_timeout(sk))
-		bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &off, sizeof(off));
+	handshake_ended(ctx, sk, c);
 	bpf_sk_storage_delete(&conns, sk);
 }
 

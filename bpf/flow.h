@@ -13,14 +13,6 @@ static __always_inline void count(__u32 what)
 		*n += 1;
 }
 
-/* The socket's TCP_USER_TIMEOUT in ms, read where getsockopt would read it; the call itself costs more than a lookup. */
-static __always_inline __u32 user_timeout(struct bpf_sock *sk)
-{
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-
-	return tp ? tp->inet_conn.icsk_user_timeout : 0;	/* never NULL: the callers have TCP sockets */
-}
-
 /* The row of counters, made at the first hit. NULL only if even row 0,0,0 is missing, which the agent makes at start. */
 static __always_inline struct flow *flow_row(__u32 listener, __u32 cluster, __u32 endpoint)
 {

@@ -6,17 +6,7 @@
 #define LENO_SOCKOPS_H
 
 #include "flow.h"
-
-static __always_inline void handshake_ended(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct conn *c)
-{
-	int off = 0;
-
-	if (!c->user_timeout)
-		return;
-	if (user_timeout(sk) == c->user_timeout)	/* else the program has set one since */
-		bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &off, sizeof(off));
-	c->user_timeout = 0;
-}
+#include "handshake.h"
 
 static __always_inline void conn_syn(struct bpf_sock_ops *ctx, struct conn *c)
 {

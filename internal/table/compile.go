@@ -200,14 +200,20 @@ func (c *compiler) cluster(sc *mesh.Scope, name string) *Cluster {
 		}
 	} else {
 		c.clusters.of(id)
-		for _, s := range row.Slots {
-			c.endpoints.of(endpointKey{id, s.Address})
-		}
+		c.keepSlots(row)
 	}
 	c.next.sources[id] = src
 	c.made[id] = row
 	c.next.Clusters = append(c.next.Clusters, row)
 	return row
+}
+
+// keepSlots returns the slots of a row of before, whose endpoints keep their ids.
+func (c *compiler) keepSlots(row *Cluster) []Slot {
+	for _, s := range row.Slots {
+		c.endpoints.of(endpointKey{row.Cluster, s.Address})
+	}
+	return row.Slots
 }
 
 func (c *compiler) newCluster(id mesh.ClusterID, m *mesh.Cluster, hosts *mesh.HostSet) *Cluster {
@@ -218,9 +224,7 @@ func (c *compiler) newCluster(id mesh.ClusterID, m *mesh.Cluster, hosts *mesh.Ho
 		return row
 	}
 	if old := c.oldClusters[id]; old != nil && !hosts.Ready {
-		for _, s := range old.Slots {
-			row.Slots = append(row.Slots, Slot{Endpoint: c.endpoints.of(endpointKey{id, s.Address}), Address: s.Address})
-		}
+		row.Slots = c.keepSlots(old)
 	} else {
 		for _, h := range sequence(m, hosts.Usable) {
 			row.Slots = append(row.Slots, Slot{Endpoint: c.endpoints.of(endpointKey{id, h.Address}), Address: h.Address})
